@@ -1,0 +1,245 @@
+"""What a person may write in fleet.yaml, as frozen pydantic models.
+
+The field docstrings become the text of the JSON schema, so an editor shows them. Nothing here touches a file,
+a socket or a process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+EngineName = Literal["vllm", "tensorrt-llm", "sglang", "llamacpp", "fake"]
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+
+SOURCE_SCHEMES = ("hf", "s3", "gs", "az", "demo")
+#: Triton uses the name as a folder and in URLs; `:` separates a model from its LoRA adapter at the OpenAI door.
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+
+
+class Section(BaseModel):
+    """Base of every part of the spec: unknown keys are refused, values cannot change after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
+
+
+Tokens = Annotated[int, Field(ge=1, json_schema_extra={"unit": "tokens"})]
+#: YAML has lists only, so lists are taken where the model holds a tuple.
+GpuNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Seconds = Annotated[float, Field(gt=0, strict=False, json_schema_extra={"unit": "seconds"})]
+
+
+class ModelSpec(Section):
+    """One model of the fleet: where its weights are, which engine runs it, on which devices."""
+
+    name: Annotated[str, Field(pattern=MODEL_NAME)]
+    """Name under which every door serves the model."""
+    source: str
+    """Folder, hf://org/name[@revision], s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or demo://llama2."""
+    engine: EngineName = "vllm"
+    """Program that runs the model."""
+    devices: Literal["auto", "cpu"] | GpuNumbers = "auto"
+    """GPU numbers such as [0] or [0, 1], cpu, or auto: the next free GPUs, the CPU where there is none."""
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    """GPUs that each replica's weights are split over."""
+    pipeline_parallel: Annotated[int, Field(ge=1)] = 1
+    """GPUs that each replica's layers are split over."""
+    dtype: Dtype = "auto"
+    """Number format of weights and activations; auto takes the model's own."""
+    max_model_len: Tokens | None = None
+    """Longest prompt plus answer, in tokens; the model's own limit when absent."""
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    """Further options of the engine by its own names, for example gpu_memory_utilization: 0.8."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Further environment variables of the engine."""
+    lora: dict[str, str] = Field(default_factory=dict)
+    """LoRA adapters: name to source (the same forms as the model's source)."""
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Engines that serve the model side by side."""
+    load: bool = True
+    """Load the model when the fleet comes up; false waits for a repository load."""
+
+    @field_validator("source")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        return check_source(value)
+
+    @field_validator("lora")
+    @classmethod
+    def _known_adapters(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, source in value.items():
+            if not re.fullmatch(MODEL_NAME, name):
+                raise ValueError(f"adapter name {name!r} may hold letters, digits, '.', '_' and '-' only")
+            check_source(source)
+        return value
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _one_device(cls, value: object) -> object:
+        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _devices_match_parallelism(self) -> ModelSpec:
+        if isinstance(self.devices, tuple):
+            if len(set(self.devices)) != len(self.devices):
+                raise ValueError(f"devices {list(self.devices)} names a GPU twice; name each GPU once")
+            if len(self.devices) % self.gpus_per_replica:
+                raise ValueError(
+                    f"devices names {len(self.devices)} GPUs, but tensor_parallel x pipeline_parallel needs "
+                    f"{self.gpus_per_replica} for each replica; name that many, or a multiple of it"
+                )
+        elif self.devices == "cpu" and self.gpus_per_replica > 1:
+            raise ValueError("tensor_parallel and pipeline_parallel need GPUs; remove them or name devices")
+        return self
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """Number of GPUs under one replica."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+class Door(Section):
+    """An address that the fleet listens on."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 opens the door to other machines."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """TCP port."""
+
+
+class Doors(Section):
+    """Addresses of the fleet's doors."""
+
+    http: Door = Door(port=8000)
+    """KServe v2 over HTTP (Triton)."""
+    grpc: Door = Door(port=8001)
+    """KServe v2 over gRPC (Triton)."""
+    metrics: Door = Door(port=8002)
+    """Triton's own Prometheus metrics."""
+    openai: Door = Door(port=9000)
+    """OpenAI API, console and the fleet's metrics."""
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Doors:
+        seen: dict[int, str] = {}
+        for name in type(self).model_fields:
+            port = getattr(self, name).port
+            if port in seen:
+                raise ValueError(
+                    f"doors.{name} and doors.{seen[port]} both ask for port {port}; give one of them another port"
+                )
+            seen[port] = name
+        return self
+
+
+class RuntimeChoice(Section):
+    """Which Triton and which engine environments to use; auto finds one on the machine or installs it."""
+
+    triton: str = "auto"
+    """auto, or the path of a tritonserver program."""
+    vllm: str = "auto"
+    """auto, or the path of a Python that can import vllm."""
+    tensorrt_llm: str = "auto"
+    """auto (trtllm-serve on the PATH), or its path."""
+    sglang: str = "auto"
+    """auto, or the path of a Python that can import sglang."""
+    llamacpp: str = "auto"
+    """auto (llama-server on the PATH), or its path."""
+
+
+class RepositorySpec(Section):
+    """Triton model repositories served beside the fleet's own models."""
+
+    include: Names = ()
+    """Folders or s3:// addresses in Triton's repository layout, NVIDIA vLLM models and ordinary models alike."""
+    load: Literal["all"] | Names = "all"
+    """Models of those repositories to load when the fleet comes up."""
+
+
+class Lifecycle(Section):
+    """How long the supervisor waits, and how often it tries again."""
+
+    start_seconds: Seconds = 900.0
+    """Longest time for an engine to become ready, download excluded."""
+    drain_seconds: Seconds = 60.0
+    """Longest time for running requests to finish after a stop was asked for."""
+    stop_seconds: Seconds = 15.0
+    """Time between the polite stop signal and the kill."""
+    max_restarts: Annotated[int, Field(ge=0)] = 5
+    """Failures within restart_window_seconds after which a model is given up."""
+    restart_window_seconds: Seconds = 600.0
+    """Window in which failures are counted."""
+    backoff_seconds: Seconds = 1.0
+    """Wait before the first restart; it doubles with each failure."""
+    backoff_max_seconds: Seconds = 30.0
+    """Longest wait before a restart."""
+    probe_seconds: Seconds = 2.0
+    """Time between two health probes of a ready engine."""
+    probe_failures: Annotated[int, Field(ge=1)] = 15
+    """Probes in a row that must fail before a ready engine is restarted."""
+
+
+class FleetSpec(Section):
+    """Everything a person writes about a fleet."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")] = "fleet"
+    """Name of the fleet: its state folder and the `fleet` label of its metrics."""
+    models: tuple[ModelSpec, ...] = Field((), strict=False)
+    """The models, in the order in which devices are given out."""
+    doors: Doors = Doors()
+    """Addresses and ports."""
+    runtimes: RuntimeChoice = RuntimeChoice()
+    """Programs to use."""
+    repository: RepositorySpec = RepositorySpec()
+    """Further model repositories."""
+    lifecycle: Lifecycle = Lifecycle()
+    """Deadlines and restarts."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> FleetSpec:
+        if not self.models and not self.repository.include:
+            raise ValueError(
+                "the fleet has no models; add one under models, or a folder under repository.include"
+            )
+        seen: set[str] = set()
+        for model in self.models:
+            for name in (model.name, *model.lora):
+                if name in seen:
+                    raise ValueError(
+                        f"the name {name!r} is used twice; names of models and adapters must differ"
+                    )
+                seen.add(name)
+        return self
+
+    def model(self, name: str) -> ModelSpec | None:
+        """Return the model called *name*, or None."""
+        return next((model for model in self.models if model.name == name), None)
+
+
+def check_source(value: str) -> str:
+    """Return *value* if it has the form of a source, else raise ValueError saying what to write."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        if not value.strip():
+            raise ValueError("the source is empty; write a folder or hf://org/name")
+        return value
+    if scheme not in SOURCE_SCHEMES:
+        known = ", ".join(f"{name}://" for name in SOURCE_SCHEMES)
+        raise ValueError(f"{scheme}:// is not a known source; write a folder or one of {known}")
+    if not rest.strip("/"):
+        raise ValueError(f"{value!r} names nothing after {scheme}://")
+    if scheme == "hf" and not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", rest):
+        raise ValueError(f"{value!r} is not of the form hf://org/name or hf://org/name@revision")
+    return value
+
+
+def json_schema() -> Mapping[str, Any]:
+    """Return the JSON schema of fleet.yaml (draft 2020-12)."""
+    schema = FleetSpec.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "tritonfleet fleet.yaml"
+    return schema

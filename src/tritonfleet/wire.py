@@ -1,0 +1,154 @@
+"""What the supervisor, the bridge and the gateway say to each other over the control socket. Stdlib only.
+
+The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its routes::
+
+    POST /v1/bridge/acquire          {"model", "version", "model_dir"}   -> Route; waits until an engine is ready
+    POST /v1/bridge/release          {"model", "version"}                -> {}; stops the engine unless it is wanted still
+    GET  /v1/routes?after=N          -> {"revision": N, "routes": [Route...]}; waits while nothing is newer than N
+    GET  /v1/status                  -> FleetStatus
+    GET  /v1/models/NAME             -> ModelStatus
+    GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton` or `supervisor`
+    POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains and ends
+
+An error is ``{"error": {"message": ..., "kind": CLASS_OF_FleetError}}`` with that class's HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+ModelState = Literal["stopped", "starting", "ready", "restarting", "draining", "stopping", "failed"]
+
+#: Environment variable through which Triton's children learn the path of the control socket.
+CONTROL_VARIABLE = "TRITONFLEET_CONTROL"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an engine speaks the OpenAI API: a Unix socket, or a loopback TCP port for engines without one."""
+
+    uds: str | None = None
+    """Path of the Unix socket."""
+    host: str = "127.0.0.1"
+    """Host of the TCP address; unused with *uds*."""
+    port: int = 0
+    """TCP port; unused with *uds*."""
+
+    @property
+    def base_url(self) -> str:
+        """URL to which a path is appended; the host part means nothing on a Unix socket."""
+        return "http://engine" if self.uds else f"http://{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"unix:{self.uds}" if self.uds else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """How to reach one model: its engines' endpoints and what the bridge must know to speak to them."""
+
+    model: str
+    """Name at the doors."""
+    engine: str
+    """Adapter name, for example ``vllm``."""
+    served_name: str
+    """Value of the ``model`` field in requests to the engine."""
+    endpoints: tuple[Endpoint, ...]
+    """One per replica; only ready ones."""
+    loras: tuple[str, ...] = ()
+    """Adapter names, usable in the ``model`` field."""
+    lora_enabled: bool = False
+    """Whether the engine was started with LoRA support."""
+    max_model_len: int | None = None
+    """Longest prompt plus answer in tokens, where known."""
+    state: ModelState = "ready"
+    """State of the model as a whole."""
+    reason: str = ""
+    """Why it is not ready, in words for the client."""
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """One engine of a model."""
+
+    replica: int
+    state: ModelState
+    device: str
+    """``cpu`` or ``gpu 0,1``."""
+    endpoint: str
+    pid: int | None = None
+    restarts: int = 0
+    ready_seconds: float | None = None
+    """Time from start to ready of the current process."""
+    running: float | None = None
+    """Requests being decoded (the engine's own count)."""
+    waiting: float | None = None
+    """Requests queued inside the engine."""
+    tokens_per_second: float | None = None
+    """Generated tokens per second since the last look."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model of the fleet."""
+
+    model: str
+    engine: str
+    source: str
+    state: ModelState
+    in_triton: bool
+    """Whether Triton has the model loaded."""
+    replicas: tuple[ReplicaStatus, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FleetStatus:
+    """The whole fleet."""
+
+    fleet: str
+    pid: int
+    state: Literal["starting", "ready", "degraded", "draining", "stopping"]
+    uptime_seconds: float
+    doors: dict[str, str] = field(default_factory=dict)
+    """Door name to ``host:port``."""
+    triton_pid: int | None = None
+    triton_state: ModelState = "starting"
+    triton_restarts: int = 0
+    models: tuple[ModelStatus, ...] = ()
+    others: tuple[str, ...] = ()
+    """Ordinary Triton models that are loaded beside the fleet's own."""
+
+
+T = TypeVar("T")
+
+_NESTED: Mapping[tuple[str, str], type] = {
+    ("Route", "endpoints"): Endpoint,
+    ("ModelStatus", "replicas"): ReplicaStatus,
+    ("FleetStatus", "models"): ModelStatus,
+}
+
+
+def dump(value: Any) -> str:
+    """Return the JSON text of a wire dataclass."""
+    return json.dumps(asdict(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def load(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Build a *kind* from decoded JSON; unknown keys are ignored, so either side may be newer."""
+    known: dict[str, Any] = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        if item.name not in data:
+            continue
+        value = data[item.name]
+        nested = _NESTED.get((kind.__name__, item.name))
+        if nested is not None:
+            value = tuple(load(nested, entry) for entry in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        known[item.name] = value
+    return kind(**known)
