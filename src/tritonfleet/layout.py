@@ -57,21 +57,23 @@ class Layout:
 
 def layout(fleet: str, environ: Mapping[str, str], uid: int, state: Path | None = None) -> Layout:
     """Return the layout of the fleet called *fleet*; *state* overrides its state folder."""
-    home = Path(environ.get("HOME") or "/tmp")  # noqa: S108 - a container without HOME
-    base = Path(
-        environ.get("TRITONFLEET_STATE")
-        or (Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "tritonfleet")
-    )
-    folder = (state or base / fleet).absolute()
-    run = Path(environ.get("XDG_RUNTIME_DIR") or f"/tmp/tritonfleet-{uid}")  # noqa: S108 - made with mode 0700
+    folder = (state or state_base(environ) / fleet).absolute()
+    # Not XDG_RUNTIME_DIR: a shell without it (cron, sudo) must find the same fleet.
+    run = Path(f"/tmp/tritonfleet-{uid}")  # noqa: S108 - made with mode 0700, its owner is checked
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     return Layout(state=folder, sockets=run / f"tritonfleet-{digest}")
+
+
+def state_base(environ: Mapping[str, str]) -> Path:
+    """Return the folder that holds the state folders of a user's fleets."""
+    home = Path(environ.get("HOME") or "/tmp")  # noqa: S108 - a container without HOME
+    base = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "tritonfleet"
+    return Path(environ.get("TRITONFLEET_STATE") or base)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder of runtimes and downloaded models, shared by all fleets of a user."""
     home = Path(environ.get("HOME") or "/tmp")  # noqa: S108 - a container without HOME
     return Path(
-        environ.get("TRITONFLEET_CACHE")
-        or (Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "tritonfleet")
+        environ.get("TRITONFLEET_CACHE") or (Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "tritonfleet")
     )

@@ -3,12 +3,12 @@
 The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its routes::
 
     POST /v1/bridge/acquire          {"model", "version", "model_dir"}   -> Route; waits until an engine is ready
-    POST /v1/bridge/release          {"model", "version"}                -> {}; stops the engine unless it is wanted still
+    POST /v1/bridge/release          {"model", "version"}                -> {}; the last release stops the engine
     GET  /v1/routes?after=N          -> {"revision": N, "routes": [Route...]}; waits while nothing is newer than N
     GET  /v1/status                  -> FleetStatus
     GET  /v1/models/NAME             -> ModelStatus
     GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton` or `supervisor`
-    POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains and ends
+    POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains
 
 An error is ``{"error": {"message": ..., "kind": CLASS_OF_FleetError}}`` with that class's HTTP status.
 """
@@ -57,7 +57,7 @@ class Route:
     served_name: str
     """Value of the ``model`` field in requests to the engine."""
     endpoints: tuple[Endpoint, ...]
-    """One per replica; only ready ones."""
+    """One per replica, in order; to the gateway only those that are ready."""
     loras: tuple[str, ...] = ()
     """Adapter names, usable in the ``model`` field."""
     lora_enabled: bool = False

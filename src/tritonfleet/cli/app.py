@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+import tritonfleet
+from tritonfleet.cli import fleet
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -14,6 +17,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(fleet.up)
+app.command()(fleet.down)
+app.command()(fleet.status)
+app.command()(fleet.logs)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tritonfleet {tritonfleet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Serve many LLMs from one NVIDIA Triton endpoint."""
 
 
 def main() -> None:

@@ -1,0 +1,426 @@
+"""The supervisor's loop: one object owns Triton and every engine of a fleet, from the first start to the last stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritonfleet.engines.base import Command, EngineAdapter, Launch, Runtime
+from tritonfleet.errors import EngineFailed, FleetError, TritonFailed, UsageError
+from tritonfleet.layout import Layout
+from tritonfleet.spec.models import FleetSpec, ModelSpec
+from tritonfleet.supervisor.adopt import adopt
+from tritonfleet.supervisor.control import ControlServer
+from tritonfleet.supervisor.engine import Engine
+from tritonfleet.supervisor.placement import Place, place
+from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.triton_server import TritonServer
+from tritonfleet.supervisor.unit import Load, ModelUnit
+from tritonfleet.wire import Endpoint, FleetStatus, Route
+
+log = logging.getLogger(__name__)
+
+#: How often the engines' own counts are read for status and table.
+LOAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A model whose files and runtime are on this machine."""
+
+    spec: ModelSpec
+    path: Path
+    lora_paths: dict[str, Path]
+    runtime: Runtime
+    adapter: EngineAdapter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that must be there before the first process starts."""
+
+    spec: FleetSpec
+    layout: Layout
+    triton: Runtime
+    models: tuple[PreparedModel, ...]
+    repositories: tuple[str, ...]
+    """Folders and s3:// addresses for Triton, the fleet's own first."""
+    gpus: int
+    """GPUs on this machine."""
+    cores: tuple[int, ...]
+    """Cores that this process may use."""
+    environ: dict[str, str]
+    prepare_model: Callable[[ModelSpec], PreparedModel]
+    """Fetches a model that is found in somebody's own repository; slow, so called in a thread."""
+
+
+class Fleet:
+    """One running fleet."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._spec = prepared.spec
+        self._layout = prepared.layout
+        self._started = time.monotonic()
+        self._units: dict[str, ModelUnit] = {}
+        self._others: tuple[str, ...] = ()
+        self._adopting = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._drain_seconds = self._spec.lifecycle.drain_seconds
+        self._changed = asyncio.Condition()
+        self._revision = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wakers: set[asyncio.Future[None]] = set()
+        mark = str(self._layout.sockets)
+        self._shm_prefix = f"tf{self._layout.sockets.name[-12:]}_"
+        self._spawner = Spawner(mark, prepared.environ)
+        self._control = ControlServer(self, self._layout.control_socket)
+        self._triton = TritonServer(
+            prepared.triton,
+            self._spec,
+            prepared.repositories,
+            self._layout,
+            spawner=self._spawner,
+            shm_prefix=self._shm_prefix,
+            came_up=self._on_triton_up,
+            went_down=self._on_triton_down,
+            changed=self._notify,
+        )
+        self._exit_reason: FleetError | None = None
+
+    # --- what the control socket and the console ask ---------------------------------------------------------
+
+    def unit(self, name: str) -> ModelUnit:
+        """Return the model called *name*; raise UsageError listing the names if there is none."""
+        try:
+            return self._units[name]
+        except KeyError:
+            raise UsageError(f"no model is called {name!r}; the fleet has: {', '.join(sorted(self._units))}") from None
+
+    async def acquire(self, model: str, version: str, model_dir: Path) -> Route:
+        """Start *model*'s engines if need be, wait for the first to serve, and hold them for one bridge instance."""
+        unit = self._units.get(model) or await self._adopt(model, version, model_dir)
+        unit.wanted = True
+        unit.load_error = ""
+        ready = asyncio.create_task(unit.ensure_ready())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                raise EngineFailed(f"{model}: the fleet is stopping")
+            await ready
+        finally:
+            ready.cancel()
+            stopping.cancel()
+        unit.holds += 1
+        self._notify()
+        return unit.route(ready_only=False)
+
+    def release(self, model: str) -> None:
+        """Give one bridge instance's hold back; with the last one the engines stop."""
+        unit = self.unit(model)
+        unit.holds = max(0, unit.holds - 1)
+        if unit.holds == 0 and not self._stopping.is_set() and self._triton.ready:
+            unit.wanted = False
+            self._run(unit.stop(), f"stop {model}")
+        self._notify()
+
+    async def routes_after(self, revision: int) -> tuple[int, tuple[Route, ...]]:
+        """Wait until something is newer than *revision*; return the new revision and all routes."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._revision > revision or self._stopping.is_set())
+        return self._revision, tuple(unit.route(ready_only=True) for unit in self._units.values())
+
+    def status(self) -> FleetStatus:
+        """Return the state of everything."""
+        models = [unit.status() for unit in self._units.values()]
+        doors = self._spec.doors
+        return FleetStatus(
+            fleet=self._spec.name,
+            pid=os.getpid(),
+            state=self._state(),
+            uptime_seconds=time.monotonic() - self._started,
+            doors={name: f"{door.host}:{door.port}" for name, door in doors},
+            triton_pid=self._triton.pid,
+            triton_state=self._triton.state,
+            triton_restarts=self._triton.restarts,
+            models=tuple(models),
+            others=self._others,
+        )
+
+    def log_paths(self, name: str) -> list[Path]:
+        """Return the log files of a model, of ``triton`` or of the ``supervisor``."""
+        if name in ("triton", "supervisor"):
+            return [self._layout.logs / f"{name}.log"]
+        unit = self.unit(name)
+        return [self._layout.engine_log(name, replica) for replica in range(len(unit.engines))]
+
+    def request_stop(self, drain_seconds: float | None = None) -> None:
+        """Drain and stop; asked a second time, stop without waiting for running requests."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        if drain_seconds is not None:
+            self._drain_seconds = drain_seconds
+        self._stopping.set()
+        self._notify()
+
+    @property
+    def draining(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stopping.is_set()
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Bring the fleet up, keep it up until a stop is asked for, and take it down.
+
+        Raises TritonFailed when tritonserver was given up.
+        """
+        self._layout.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._spawner.start_janitor(unlink=[self._layout.sockets], shm=[self._shm_prefix])
+        try:
+            await self._control.start()
+            self._build_units()
+            for unit in self._units.values():
+                if unit.spec.load:
+                    unit.wanted = True
+                    for engine in unit.engines:
+                        engine.want()
+            triton = asyncio.create_task(self._triton.run(), name="triton")
+            watch = asyncio.create_task(self._watch_load(), name="load")
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({triton, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if triton.done() and not self._stopping.is_set():
+                self._exit_reason = TritonFailed(self._triton.reason)
+            self._stopping.set()
+            watch.cancel()
+            stopping.cancel()
+            await self._take_down(triton)
+        finally:
+            await self._control.close()
+            self._spawner.close()
+        if self._exit_reason is not None:
+            raise self._exit_reason
+
+    async def _take_down(self, triton: asyncio.Task[None]) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._notify()
+        log.info("draining: up to %g s for running requests", self._drain_seconds)
+        await self._triton.stop(self._drain_seconds, self._hurry)
+        await triton
+        await asyncio.gather(*(unit.close() for unit in self._units.values()))
+        await self._triton.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _build_units(self) -> None:
+        places = place(self._spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
+        for model in self._prepared.models:
+            mine = [entry for entry in places if entry.model == model.spec.name]
+            self._units[model.spec.name] = self._unit_of(model, mine)
+
+    def _unit_of(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
+        engines = []
+        for entry in places:
+            endpoint = self._endpoint(model, entry.replica)
+            name = model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}"
+            engines.append(
+                Engine(
+                    name,
+                    adapter=model.adapter,
+                    endpoint=endpoint,
+                    command=self._command(model, entry, endpoint),
+                    log_path=self._layout.engine_log(model.spec.name, entry.replica),
+                    lifecycle=self._spec.lifecycle,
+                    spawner=self._spawner,
+                    changed=self._on_engine_changed,
+                )
+            )
+        return ModelUnit(model.spec, engines, [str(entry) for entry in places], served_name=model.spec.name)
+
+    def _endpoint(self, model: PreparedModel, replica: int) -> Endpoint:
+        if model.adapter.unix_socket:
+            return Endpoint(uds=str(self._layout.engine_socket(model.spec.name, replica)))
+        return Endpoint(port=free_port())
+
+    @staticmethod
+    def _command(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Callable[[], Coroutine[Any, Any, Command]]:
+        async def build() -> Command:
+            return model.adapter.command(
+                Launch(
+                    model=model.spec,
+                    model_path=model.path,
+                    lora_paths=model.lora_paths,
+                    endpoint=endpoint,
+                    runtime=model.runtime,
+                    gpus=entry.gpus,
+                    cpu_cores=entry.cores,
+                )
+            )
+
+        return build
+
+    async def _adopt(self, name: str, version: str, model_dir: Path) -> ModelUnit:
+        """Make a unit for a model of somebody's own repository."""
+        async with self._adopting:
+            if name in self._units:
+                return self._units[name]
+            spec = adopt(name, model_dir, version)
+            prepared = await asyncio.to_thread(self._prepared.prepare_model, spec)
+            taken = [unit.spec for unit in self._units.values()]
+            places = place_beside(taken, spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
+            unit = self._units[name] = self._unit_of(prepared, places)
+            return unit
+
+    # --- Triton -----------------------------------------------------------------------------------------------
+
+    def _on_triton_up(self) -> None:
+        """Load into a fresh Triton everything that should be in it."""
+        for unit in self._units.values():
+            if unit.wanted:
+                self._run(self._load(unit), f"load {unit.name}")
+        self._run(self._load_others(), "load others")
+
+    def _on_triton_down(self) -> None:
+        for unit in self._units.values():
+            unit.holds = 0
+
+    async def _load(self, unit: ModelUnit) -> None:
+        try:
+            await unit.ensure_ready()
+            await self._triton.http.load(unit.name)
+            unit.load_error = ""
+        except EngineFailed:
+            log.warning("%s: not loaded, its engine failed", unit.name)
+        except TritonFailed as err:
+            if self._triton.ready:  # otherwise Triton went down meanwhile, and loads again when it is back
+                unit.load_error = str(err)
+                log.warning("%s", err)
+        self._notify()
+
+    async def _load_others(self) -> None:
+        """Load the models of the included repositories."""
+        include = self._spec.repository
+        if not include.include:
+            return
+        names = {entry.name for entry in await self._triton.http.index()} - set(self._units)
+        wanted = names if include.load == "all" else set(include.load)
+        for name in sorted(wanted):
+            try:
+                await self._triton.http.load(name)
+            except TritonFailed as err:
+                log.warning("%s", err)
+        await self._refresh_others()
+
+    async def _refresh_others(self) -> None:
+        ready = {entry.name for entry in await self._triton.http.index() if entry.state == "READY"}
+        self._others = tuple(sorted(ready - set(self._units)))
+
+    def _on_engine_changed(self) -> None:
+        """Take models whose engines were all given up out of Triton, so that readiness tells the truth."""
+        for unit in self._units.values():
+            given_up = unit.holds > 0 and all(engine.state == "failed" for engine in unit.engines)
+            if given_up and not self._stopping.is_set():
+                unit.holds = 0
+                self._run(self._unload(unit), f"unload {unit.name}")
+        self._notify()
+
+    async def _unload(self, unit: ModelUnit) -> None:
+        try:
+            await self._triton.http.unload(unit.name)
+        except TritonFailed as err:
+            log.warning("%s", err)
+
+    # --- plumbing ---------------------------------------------------------------------------------------------
+
+    def _state(self) -> Any:
+        if self._stopping.is_set():
+            return "draining" if self._triton.running else "stopping"
+        if not self._triton.ready or not all(unit.settled for unit in self._units.values()):
+            return "starting" if self._triton.restarts == 0 else "degraded"
+        failed = any(unit.wanted and unit.state != "ready" for unit in self._units.values())
+        return "degraded" if failed else "ready"
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (err := task.exception()) is not None:
+            log.error("%s: %s", task.get_name(), err)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._revision += 1
+
+        async def wake() -> None:
+            async with self._changed:
+                self._changed.notify_all()
+
+        task = asyncio.ensure_future(wake())
+        self._wakers.add(task)
+        task.add_done_callback(self._wakers.discard)
+
+    async def wait_change(self, seconds: float) -> None:
+        """Return at the next change, or after *seconds*."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _watch_load(self) -> None:
+        """Read the engines' own counts every LOAD_SECONDS."""
+        before: dict[tuple[str, int], tuple[float, float]] = {}
+        while True:
+            for unit in list(self._units.values()):
+                for number, engine in enumerate(unit.engines):
+                    unit.loads[number] = await self._look(engine, before, (unit.name, number))
+            if self._triton.ready and self._spec.repository.include:
+                await self._refresh_others()
+            await asyncio.sleep(LOAD_SECONDS)
+
+    @staticmethod
+    async def _look(engine: Engine, before: dict[tuple[str, int], tuple[float, float]], key: tuple[str, int]) -> Load:
+        if not engine.ready:
+            before.pop(key, None)
+            return Load()
+        names = engine.adapter.metric_names
+        wanted = {meaning: names[meaning] for meaning in ("running", "waiting", "generated_tokens") if meaning in names}
+        values = await engine.http.gauges(engine.adapter.metrics, wanted.values(), 1.0)
+        tokens = values.get(wanted.get("generated_tokens", ""))
+        rate = None
+        if tokens is not None:
+            now = time.monotonic()
+            if key in before and now > before[key][0]:
+                rate = max(0.0, tokens - before[key][1]) / (now - before[key][0])
+            before[key] = (now, tokens)
+        return Load(values.get(wanted.get("running", "")), values.get(wanted.get("waiting", "")), rate)
+
+
+def place_beside(taken: Sequence[ModelSpec], spec: ModelSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, ...]:
+    """Place *spec* beside models that are placed already; with no GPU left it shares the first ones."""
+    fleet = FleetSpec.model_construct(models=(*taken, spec))
+    try:
+        places = place(fleet, gpus=gpus, cores=cores)
+    except FleetError:
+        first = spec.model_copy(update={"devices": tuple(range(spec.gpus_per_replica))})
+        places = place(FleetSpec.model_construct(models=(first,)), gpus=gpus, cores=cores)
+    return tuple(entry for entry in places if entry.model == spec.name)
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

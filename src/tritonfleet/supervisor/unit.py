@@ -1,0 +1,137 @@
+"""One model of the fleet: its engines, who holds it, and what the doors are told about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tritonfleet.errors import EngineFailed
+from tritonfleet.spec.models import ModelSpec
+from tritonfleet.supervisor.engine import Engine
+from tritonfleet.wire import ModelState, ModelStatus, ReplicaStatus, Route
+
+#: A model is as well as its best replica: the first of these states that a replica has.
+_BEST_FIRST: tuple[ModelState, ...] = ("ready", "starting", "restarting", "draining", "stopping", "failed", "stopped")
+
+
+@dataclass
+class Load:
+    """The load of one engine at the last look."""
+
+    running: float | None = None
+    waiting: float | None = None
+    tokens_per_second: float | None = None
+
+
+class ModelUnit:
+    """A model and its replicas."""
+
+    def __init__(self, spec: ModelSpec, engines: Sequence[Engine], devices: Sequence[str], served_name: str) -> None:
+        self.spec = spec
+        self.engines = tuple(engines)
+        self.devices = tuple(devices)
+        self.served_name = served_name
+        self.loads = [Load() for _ in engines]
+        self.wanted = False
+        """Whether Triton should have it loaded."""
+        self.holds = 0
+        """Bridge instances that hold it; the engines stop with the last release."""
+        self.load_error = ""
+        """Why Triton did not load it."""
+
+    @property
+    def name(self) -> str:
+        """Name at the doors."""
+        return self.spec.name
+
+    @property
+    def state(self) -> ModelState:
+        """State of the best replica; failed also when only Triton failed to load it."""
+        states = {engine.state for engine in self.engines}
+        best = next(state for state in _BEST_FIRST if state in states)
+        return "failed" if best == "ready" and self.load_error else best
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words."""
+        return self.load_error or next((engine.reason for engine in self.engines if engine.reason), "")
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way: served by Triton, failed, or not wanted."""
+        return not self.wanted or self.state == "failed" or (self.state == "ready" and self.holds > 0)
+
+    async def ensure_ready(self) -> None:
+        """Start all replicas and return once one serves; raise EngineFailed with the reason if none does."""
+        starts = [asyncio.create_task(engine.ensure_ready()) for engine in self.engines]
+        try:
+            failure: EngineFailed | None = None
+            for start in asyncio.as_completed(starts):
+                try:
+                    await start
+                except EngineFailed as err:
+                    failure = err
+                else:
+                    return
+            if failure is not None:
+                raise failure
+        finally:
+            for task in starts:
+                if not task.done():
+                    task.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Stop all replicas."""
+        await asyncio.gather(*(engine.stop() for engine in self.engines))
+
+    async def close(self) -> None:
+        """Stop all replicas for good."""
+        await asyncio.gather(*(engine.close() for engine in self.engines))
+
+    def route(self, *, ready_only: bool) -> Route:
+        """Return what bridge (all replicas) or gateway (ready ones) need to reach the model."""
+        return Route(
+            model=self.name,
+            engine=self.spec.engine,
+            served_name=self.served_name,
+            endpoints=tuple(engine.endpoint for engine in self.engines if engine.ready or not ready_only),
+            loras=tuple(self.spec.lora),
+            lora_enabled=bool(self.spec.lora) or _truthy(self.spec.engine_args.get("enable_lora")),
+            max_model_len=self.spec.max_model_len,
+            state=self.state,
+            reason=self.reason,
+        )
+
+    def status(self) -> ModelStatus:
+        """Return what `tritonfleet status` shows."""
+        replicas = [
+            ReplicaStatus(
+                replica=number,
+                state=engine.state,
+                device=device,
+                endpoint=str(engine.endpoint),
+                pid=engine.pid,
+                restarts=engine.restarts,
+                ready_seconds=engine.ready_seconds,
+                running=load.running,
+                waiting=load.waiting,
+                tokens_per_second=load.tokens_per_second,
+                reason=engine.reason,
+            )
+            for number, (engine, device, load) in enumerate(zip(self.engines, self.devices, self.loads, strict=True))
+        ]
+        return ModelStatus(
+            model=self.name,
+            engine=self.spec.engine,
+            source=self.spec.source,
+            state=self.state,
+            in_triton=self.holds > 0,
+            replicas=tuple(replicas),
+            reason=self.reason,
+        )
+
+
+def _truthy(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
