@@ -1,0 +1,45 @@
+# Every command makes and uses .venv in the project root. PYTHON=/path/to/python3.12 chooses another interpreter.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell scripts/find-python)
+
+.PHONY: demo test test-unit test-e2e test-deploy lint fmt bench bench-gpu docs clean
+
+demo: $(VENV)/.core
+	scripts/demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+test-unit: $(VENV)/.dev
+	$(BIN)/pytest -m "not e2e and not gpu and not deploy"
+
+test-e2e: $(VENV)/.dev
+	$(BIN)/pytest -m e2e
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.core
+	$(BIN)/python scripts/bench_doors.py
+
+$(VENV)/bin/python:
+	scripts/make-venv "$(PYTHON)" $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.core
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
