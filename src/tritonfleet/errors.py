@@ -10,6 +10,12 @@ The tree, with each class's process exit code and HTTP status::
     ├── CapacityError           exit 4, 409   the fleet does not fit on the devices
     ├── EngineFailed            exit 5, 503   an engine did not start, or gave up
     ├── TritonFailed            exit 5, 503   tritonserver did not start, or refused
+    ├── RequestFailed           exit 1, 502   a request to a running fleet got no complete answer
+    │   ├── RequestRefused      exit 1, 400   the server or the model refused it
+    │   ├── UnknownModel        exit 2, 404   no such model is loaded
+    │   ├── Unreachable         exit 6, 503   nothing answers at the address
+    │   ├── ConnectionLost      exit 1, 502   the server went away before the answer was complete
+    │   └── RequestTimeout      exit 1, 504   no complete answer within the deadline
     ├── NotRunning              exit 6, 503   no supervisor answers for this fleet
     └── AlreadyRunning          exit 6, 409   the fleet or its ports are taken
 
@@ -72,6 +78,42 @@ class TritonFailed(FleetError):
 
     exit_code = 5
     http_status = 503
+
+
+class RequestFailed(FleetError):
+    """A request to a running fleet got no complete answer; the message says who ended it and why."""
+
+    http_status = 502
+
+
+class RequestRefused(RequestFailed):
+    """The server or the model refused the request; the message ends with its own words."""
+
+    http_status = 400
+
+
+class UnknownModel(RequestFailed):
+    """No model of this name is loaded; the message names those that are."""
+
+    exit_code = 2
+    http_status = 404
+
+
+class Unreachable(RequestFailed):
+    """Nothing answers at the address, or what answers is another kind of server."""
+
+    exit_code = 6
+    http_status = 503
+
+
+class ConnectionLost(RequestFailed):
+    """The server went away before the answer was complete."""
+
+
+class RequestTimeout(RequestFailed):
+    """No complete answer came within the deadline."""
+
+    http_status = 504
 
 
 class NotRunning(FleetError):
