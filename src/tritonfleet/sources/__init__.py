@@ -1,0 +1,20 @@
+"""Where a model's files come from: a folder, the Hugging Face Hub, an object store, or the package's demo models.
+
+``resolve_source`` turns the text after ``source:`` in fleet.yaml into a folder on this machine. It is not for
+Triton repositories; those are ``tritonfleet.repository``.
+"""
+
+from tritonfleet.sources.model import ChatTemplate, ResolvedModel, Want
+from tritonfleet.sources.progress import ProgressCallback, Transfer, silent, terminal_progress
+from tritonfleet.sources.resolve import resolve_source
+
+__all__ = [
+    "ChatTemplate",
+    "ProgressCallback",
+    "ResolvedModel",
+    "Transfer",
+    "Want",
+    "resolve_source",
+    "silent",
+    "terminal_progress",
+]
