@@ -4,17 +4,8 @@
 Triton repositories; those are ``tritonfleet.repository``.
 """
 
+from tritonfleet.progress import Progress
 from tritonfleet.sources.model import ChatTemplate, ResolvedModel, Want
-from tritonfleet.sources.progress import ProgressCallback, Transfer, silent, terminal_progress
 from tritonfleet.sources.resolve import resolve_source
 
-__all__ = [
-    "ChatTemplate",
-    "ProgressCallback",
-    "ResolvedModel",
-    "Transfer",
-    "Want",
-    "resolve_source",
-    "silent",
-    "terminal_progress",
-]
+__all__ = ["ChatTemplate", "Progress", "ResolvedModel", "Want", "resolve_source"]

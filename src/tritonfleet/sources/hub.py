@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from tritonfleet.errors import SourceError
+from tritonfleet.progress import Meter, Progress
 from tritonfleet.sources.model import ChatTemplate, ResolvedModel, Want, read_chat_template, require
-from tritonfleet.sources.progress import Meter, ProgressCallback
 from tritonfleet.sources.selection import choose_files
 from tritonfleet.sources.snapshot import require_space
 
@@ -60,7 +60,7 @@ def parse_hub(source: str) -> HubSource:
 
 
 def resolve_hub(
-    source: str, *, cache: Path, environ: Mapping[str, str], progress: ProgressCallback, want: Want
+    source: str, *, cache: Path, environ: Mapping[str, str], progress: Progress, want: Want
 ) -> ResolvedModel:
     """Return the model at the Hub address *source*, downloading what the Hub's cache lacks.
 
@@ -89,7 +89,7 @@ class Hub:
         part = f"{source.file or want}@{source.revision}"
         self._record = cache / "sources" / "hf" / source.repo.replace("/", "--") / f"{quote(part, safe='@')}.json"
 
-    def bring(self, progress: ProgressCallback) -> tuple[Path, str]:
+    def bring(self, progress: Progress) -> tuple[Path, str]:
         """Return folder and commit of a complete copy."""
         known = self._known()
         if known and (self._offline or _COMMIT.fullmatch(self.source.revision)):
@@ -156,7 +156,7 @@ class Hub:
             names = choose_files(sizes, source=source.text, want=self._want)
         return Known(info.sha or source.revision, {name: sizes[name] for name in names})
 
-    def _download(self, wanted: Known, progress: ProgressCallback) -> None:
+    def _download(self, wanted: Known, progress: Progress) -> None:
         from huggingface_hub import snapshot_download
 
         folder = self._folder(wanted.commit)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NoReturn
 from fsspec.callbacks import Callback
 
 from tritonfleet.errors import SourceError
-from tritonfleet.sources.progress import Meter
+from tritonfleet.progress import Meter
 
 Scheme = Literal["s3", "gs", "az"]
 EXTRAS: Mapping[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}

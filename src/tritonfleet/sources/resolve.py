@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tritonfleet.errors import SourceError
+from tritonfleet.progress import Progress, silent
 from tritonfleet.sources.model import ChatTemplate, ResolvedModel, Want, read_chat_template, require
-from tritonfleet.sources.progress import ProgressCallback, silent
 from tritonfleet.spec.models import check_source
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -22,7 +22,7 @@ def resolve_source(
     base: Path,
     cache: Path,
     environ: Mapping[str, str],
-    progress: ProgressCallback = silent,
+    progress: Progress = silent,
     want: Want = "model",
 ) -> ResolvedModel:
     """Return the folder of *source*, downloading what the cache lacks.

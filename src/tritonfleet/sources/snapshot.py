@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tritonfleet.errors import SourceError
+from tritonfleet.progress import Meter, Progress, size_text
 from tritonfleet.sources.model import ChatTemplate, ResolvedModel, Want, read_chat_template, require
 from tritonfleet.sources.objects import (
     Address,
@@ -27,7 +28,6 @@ from tritonfleet.sources.objects import (
     copy_all,
     parse_address,
 )
-from tritonfleet.sources.progress import Meter, ProgressCallback, size_text
 from tritonfleet.sources.selection import choose_files
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ KEPT = 2
 
 
 def resolve_objects(
-    source: str, *, cache: Path, environ: Mapping[str, str], progress: ProgressCallback, want: Want
+    source: str, *, cache: Path, environ: Mapping[str, str], progress: Progress, want: Want
 ) -> ResolvedModel:
     """Return the model at the object store address *source*, from the cache where nothing changed.
 
@@ -97,7 +97,7 @@ class Snapshots:
         """Return the complete copy that was used last."""
         return max(self._complete(), key=lambda folder: folder.stat().st_mtime, default=None)
 
-    def bring(self, store: ObjectStore, objects: Mapping[str, StoredObject], progress: ProgressCallback) -> Path:
+    def bring(self, store: ObjectStore, objects: Mapping[str, StoredObject], progress: Progress) -> Path:
         """Return a folder that holds exactly *objects*."""
         folder = self._root / _digest(objects)
         with self._lock():
@@ -111,9 +111,7 @@ class Snapshots:
             self._prune(folder)
         return folder
 
-    def _fill(
-        self, partial: Path, store: ObjectStore, objects: Mapping[str, StoredObject], progress: ProgressCallback
-    ) -> None:
+    def _fill(self, partial: Path, store: ObjectStore, objects: Mapping[str, StoredObject], progress: Progress) -> None:
         partial.mkdir(parents=True, exist_ok=True)
         self._link_unchanged(partial, objects)
         missing = {name: entry for name, entry in objects.items() if not (partial / name).is_file()}
