@@ -86,7 +86,7 @@ async def start(spawner: Spawner, folder: Path, *words: str, grace: float = 5.0)
     )
     (folder / "socket").touch()
     async with asyncio.timeout(20):
-        while "up" not in program.last_lines():
+        while "up" not in program.last_lines():  # noqa: ASYNC110 - a log file has no event
             await asyncio.sleep(0.01)
     return program
 
