@@ -18,6 +18,7 @@ from rich.live import Live
 from tritonfleet.cli.context import FleetHome
 from tritonfleet.console import fleet_view
 from tritonfleet.errors import EngineFailed, NotRunning
+from tritonfleet.spec import FleetSpec
 from tritonfleet.supervisor import lock, ports
 from tritonfleet.supervisor.fleet import Fleet, Prepared
 from tritonfleet.supervisor.prepare import prepare
@@ -35,8 +36,20 @@ def run_foreground(home: FleetHome, *, install: bool) -> None:
     with lock.hold(home.layout, spec.name):
         _log_to(home, terminal=not sys.stdout.isatty())
         ports.check(spec.doors)
-        prepared = prepare(spec, home, install=install)
+        prepared = _prepare(spec, home, install=install)
         asyncio.run(_serve(prepared))
+
+
+def _prepare(spec: FleetSpec, home: FleetHome, *, install: bool) -> Prepared:
+    return prepare(
+        spec,
+        home.layout,
+        base=(home.spec_path or Path()).absolute().parent,
+        cache=home.cache,
+        environ=home.environ,
+        install=install,
+        progress=TerminalProgress(),
+    )
 
 
 async def _serve(prepared: Prepared) -> None:
@@ -68,7 +81,7 @@ def run_detached(home: FleetHome, *, install: bool) -> None:
     spec = home.load()
     with lock.hold(home.layout, spec.name):  # refuse early, and install in sight of the user
         ports.check(spec.doors)
-        prepare(spec, home, install=install)
+        _prepare(spec, home, install=install)
     home.layout.logs.mkdir(parents=True, exist_ok=True)
     log_path = home.layout.logs / "supervisor.log"
     argv = [sys.executable, "-m", "tritonfleet", "up", str(home.spec_path or "fleet.yaml"), "--no-install"]

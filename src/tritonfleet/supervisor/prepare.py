@@ -2,16 +2,131 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from tritonfleet.bridge.install import install_backend
+
+from tritonfleet import runtimes
 from tritonfleet.engines import adapter
-from tritonfleet.engines.base import Runtime
-from tritonfleet.errors import CapacityError
+from tritonfleet.engines.base import EngineAdapter, Runtime
+from tritonfleet.errors import RuntimeMissing
 from tritonfleet.layout import Layout
+from tritonfleet.repository import render_repository, write_repository
+from tritonfleet.sources import Progress, ResolvedModel, resolve_source
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 from tritonfleet.supervisor.fleet import Prepared, PreparedModel
-from tritonfleet.supervisor.machine import gpu_count
+from tritonfleet.supervisor.machine import cores, gpu_count
 from tritonfleet.supervisor.placement import place
+
+#: Which key of `runtimes:` in the spec chooses each runtime.
+_CHOICES = {
+    "triton": "triton",
+    "vllm": "vllm",
+    "vllm-cpu": "vllm",
+    "tensorrt-llm": "tensorrt_llm",
+    "sglang": "sglang",
+    "llamacpp": "llamacpp",
+}
+
+
+class Preparation:
+    """Fetches what a spec names; knows the folders, the environment, and whether it may install."""
+
+    def __init__(
+        self,
+        spec: FleetSpec,
+        *,
+        base: Path,
+        cache: Path,
+        environ: Mapping[str, str],
+        install: bool,
+        progress: Progress,
+    ) -> None:
+        self._spec = spec
+        self._base = base
+        self._cache = cache
+        self._environ = environ
+        self._install = install
+        self._progress = progress
+        self.resolved: dict[str, ResolvedModel] = {}
+
+    def runtime(self, kind: str) -> Runtime:
+        """Find (or install) the runtime called *kind*."""
+        choice = str(getattr(self._spec.runtimes, _CHOICES[kind])) if kind in _CHOICES else "auto"
+        if self._install:
+            return runtimes.ensure(kind, choice, cache=self._cache, environ=self._environ, progress=self._progress)
+        found = runtimes.resolve(kind, choice, cache=self._cache, environ=self._environ)
+        if found is None:
+            raise RuntimeMissing(f"{kind} is not installed; run `tritonfleet runtime install {kind}`")
+        return found
+
+    def model(self, spec: ModelSpec, *, on_cpu: bool) -> PreparedModel:
+        """Fetch a model's weights and adapters, and the runtime of its engine."""
+        engine: EngineAdapter = adapter(spec.engine)
+        runtime = self.runtime(engine.runtime_kind(on_cpu=on_cpu))
+        resolved = self.resolved[spec.name] = self._source(spec.source)
+        return PreparedModel(
+            spec=spec,
+            path=resolved.path,
+            lora_paths={name: self._source(source).path for name, source in spec.lora.items()},
+            runtime=runtime,
+            adapter=engine,
+        )
+
+    def _source(self, source: str) -> ResolvedModel:
+        return resolve_source(
+            source, base=self._base, cache=self._cache, environ=self._environ, progress=self._progress
+        )
+
+
+def prepare(
+    spec: FleetSpec,
+    layout: Layout,
+    *,
+    base: Path,
+    cache: Path,
+    environ: Mapping[str, str],
+    install: bool,
+    progress: Progress,
+) -> Prepared:
+    """Return everything that the fleet needs, on this machine; *base* is the folder that relative sources mean.
+
+    Raises CapacityError before any download when the models cannot be placed.
+    """
+    gpus, my_cores = gpu_count(), cores()
+    places = place(spec, gpus=gpus, cores=my_cores)
+    on_cpu = {entry.model: not entry.gpus for entry in places}
+    preparation = Preparation(spec, base=base, cache=cache, environ=environ, install=install, progress=progress)
+    triton = preparation.runtime("triton")
+    models = tuple(preparation.model(model, on_cpu=on_cpu[model.name]) for model in spec.models)
+    write_repository(render_repository(spec, preparation.resolved), layout.repository)
+    _lay_out_backends(triton, layout)
+    included = tuple(_included(entry, base) for entry in spec.repository.include)
+    return Prepared(
+        spec=spec,
+        layout=layout,
+        triton=triton,
+        models=models,
+        repositories=(str(layout.repository), *included),
+        gpus=gpus,
+        cores=my_cores,
+        environ=dict(environ),
+        prepare_model=lambda model: preparation.model(model, on_cpu=gpus == 0),
+    )
+
+
+def _included(entry: str, base: Path) -> str:
+    return entry if "://" in entry else str((base / Path(entry).expanduser()).absolute())
+
+
+def _lay_out_backends(triton: Runtime, layout: Layout) -> None:
+    """Make the backend folder: the server's own backends as links, the bridge beside them."""
+    layout.backends.mkdir(parents=True, exist_ok=True)
+    for old in layout.backends.iterdir():
+        if old.is_symlink():
+            old.unlink()
+    for backend in triton.paths["backends"].iterdir():
+        if backend.is_dir() and backend.name != "vllm":
+            (layout.backends / backend.name).symlink_to(backend)
+    install_backend(layout.backends)
