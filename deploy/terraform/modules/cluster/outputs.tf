@@ -18,3 +18,8 @@ output "security_group_id" {
   description = "Group of the control plane and of every node."
   value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
 }
+
+output "public_access_cidrs" {
+  description = "Addresses that reach the API server from outside; null where none do."
+  value       = aws_eks_cluster.this.vpc_config[0].endpoint_public_access ? aws_eks_cluster.this.vpc_config[0].public_access_cidrs : null
+}

@@ -10,3 +10,8 @@ output "private_subnet_ids" {
   # Nodes that start before the routes exist cannot pull their first image.
   depends_on = [aws_route.nat, aws_route_table_association.private]
 }
+
+output "nat_routes" {
+  description = "The way out of each zone's private subnet."
+  value       = { for zone, route in aws_route.nat : zone => { nat_gateway_id = route.nat_gateway_id } }
+}
