@@ -30,6 +30,8 @@ class Transfer:
     """Units to do; the work has ended once *done* reaches it."""
     unit: Literal["bytes", "packages", "files"] = "bytes"
     """What is counted."""
+    note: str = ""
+    """Shown after the amount, for example ``412.0 MiB, 35 s``."""
 
 
 #: Called from any thread, many times a second. An exception that it raises ends the work and passes through.
@@ -184,8 +186,10 @@ class _PlainLines:
 def amount_text(transfer: Transfer) -> str:
     """Return the amount in words, for example ``1.2 GiB of 13.5 GiB``."""
     if transfer.unit == "bytes":
-        return f"{size_text(transfer.done)} of {size_text(transfer.total)}"
-    return f"{transfer.done} of {transfer.total} {transfer.unit}"
+        text = f"{size_text(transfer.done)} of {size_text(transfer.total)}"
+    else:
+        text = f"{transfer.done} of {transfer.total} {transfer.unit}"
+    return f"{text}, {transfer.note}" if transfer.note else text
 
 
 def size_text(count: float) -> str:
