@@ -78,8 +78,8 @@ def on_machine(kind: Kind, environ: Mapping[str, str]) -> Runtime | None:
     programs = [_python_of(Path(script))] if script else []
     if python := shutil.which("python3", path=path):
         programs.append(Path(python))
-    for program in dict.fromkeys(programs):
-        if found := _python_runtime(kind, program, environ, "found", any_device=False):
+    for candidate in dict.fromkeys(programs):
+        if found := _python_runtime(kind, candidate, environ, "found", any_device=False):
             return found
     return None
 

@@ -26,6 +26,9 @@ assert current_platform.device_type == "{device}", "vLLM found the platform " + 
 """
 
 
+NOTHING_WANTED = Wanted(())
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime by its name."""
@@ -37,7 +40,7 @@ class Kind:
     """Distribution or program whose version is the runtime's version."""
     program_version: str = ""
     """Version of the program inside *main*, where the distribution has another one."""
-    python: Wanted = Wanted(())
+    python: Wanted = NOTHING_WANTED
     """What it needs of the interpreter that it is built with."""
     needs_bytes: int = 0
     """Disk space that the build takes, rounded up from a measured build."""
