@@ -104,9 +104,7 @@ class FleetMaker:
         home = layout(name, os.environ, os.getuid(), self.folder / f"state-{name}")
         return RunningFleet(name, path, home, http, grpc, metrics, openai)
 
-    def up(
-        self, models: list[dict[str, Any]], name: str = "test", *, expect: int = 0, **sections: Any
-    ) -> RunningFleet:
+    def up(self, models: list[dict[str, Any]], name: str = "test", *, expect: int = 0, **sections: Any) -> RunningFleet:
         """Write the spec and bring the fleet up; *expect* is the exit status of `up --detach`."""
         fleet = self.write(models, name, **sections)
         done = fleet.command("up", "--detach", timeout=UP_SECONDS)

@@ -15,9 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from tritonfleet.cli.context import FleetHome
+from tritonfleet.cli.context import DEFAULT_SPEC, FleetHome
 from tritonfleet.console import fleet_view
 from tritonfleet.errors import EngineFailed, NotRunning
+from tritonfleet.progress import TerminalProgress
 from tritonfleet.spec import FleetSpec
 from tritonfleet.supervisor import lock, ports
 from tritonfleet.supervisor.fleet import Fleet, Prepared
@@ -41,15 +42,16 @@ def run_foreground(home: FleetHome, *, install: bool) -> None:
 
 
 def _prepare(spec: FleetSpec, home: FleetHome, *, install: bool) -> Prepared:
-    return prepare(
-        spec,
-        home.layout,
-        base=(home.spec_path or Path()).absolute().parent,
-        cache=home.cache,
-        environ=home.environ,
-        install=install,
-        progress=TerminalProgress(),
-    )
+    with TerminalProgress() as progress:
+        return prepare(
+            spec,
+            home.layout,
+            base=(home.spec_path or DEFAULT_SPEC).absolute().parent,
+            cache=home.cache,
+            environ=home.environ,
+            install=install,
+            progress=progress,
+        )
 
 
 async def _serve(prepared: Prepared) -> None:
@@ -96,8 +98,9 @@ def run_detached(home: FleetHome, *, install: bool) -> None:
         raise EngineFailed(f"the supervisor ended while the fleet started:\n{tail(log_path, 12, offset)}")
     failed = [model.model for model in status.models if model.state == "failed"]
     if failed:
+        others = "the other models are served" if len(failed) < len(status.models) else "no model is served"
         raise EngineFailed(
-            f"not ready: {', '.join(failed)}; the other models are served. `tritonfleet logs {failed[0]}` shows more, "
+            f"not ready: {', '.join(failed)}; {others}. `tritonfleet logs {failed[0]}` shows more, "
             "`tritonfleet down` stops the fleet"
         )
 

@@ -94,6 +94,7 @@ class Fleet:
             went_down=self._on_triton_down,
             changed=self._notify,
         )
+        self._was_up = False
         self._exit_reason: FleetError | None = None
 
     # --- what the control socket and the console ask ---------------------------------------------------------
@@ -344,10 +345,12 @@ class Fleet:
     def _state(self) -> Any:
         if self._stopping.is_set():
             return "draining" if self._triton.running else "stopping"
-        if not self._triton.ready or not all(unit.settled for unit in self._units.values()):
-            return "starting" if self._triton.restarts == 0 else "degraded"
-        failed = any(unit.wanted and unit.state != "ready" for unit in self._units.values())
-        return "degraded" if failed else "ready"
+        settled = self._triton.ready and all(unit.settled for unit in self._units.values())
+        self._was_up = self._was_up or settled
+        if not self._was_up:
+            return "starting"
+        well = settled and all(unit.state == "ready" for unit in self._units.values() if unit.wanted)
+        return "ready" if well else "degraded"
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

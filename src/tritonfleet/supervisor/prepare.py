@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tritonfleet.bridge.install import install_backend
-
 from tritonfleet import runtimes
+from tritonfleet.bridge.install import install_backend
 from tritonfleet.engines import adapter
 from tritonfleet.engines.base import EngineAdapter, Runtime
 from tritonfleet.errors import RuntimeMissing
 from tritonfleet.layout import Layout
+from tritonfleet.progress import Progress
 from tritonfleet.repository import render_repository, write_repository
-from tritonfleet.sources import Progress, ResolvedModel, resolve_source
+from tritonfleet.sources import ResolvedModel, Want, resolve_source
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 from tritonfleet.supervisor.fleet import Prepared, PreparedModel
 from tritonfleet.supervisor.machine import cores, gpu_count
@@ -65,18 +65,20 @@ class Preparation:
         """Fetch a model's weights and adapters, and the runtime of its engine."""
         engine: EngineAdapter = adapter(spec.engine)
         runtime = self.runtime(engine.runtime_kind(on_cpu=on_cpu))
-        resolved = self.resolved[spec.name] = self._source(spec.source)
+        resolved = self.resolved[spec.name] = self._source(spec.source, "model")
+        for name, source in spec.lora.items():
+            self.resolved[name] = self._source(source, "adapter")
         return PreparedModel(
             spec=spec,
             path=resolved.path,
-            lora_paths={name: self._source(source).path for name, source in spec.lora.items()},
+            lora_paths={name: self.resolved[name].path for name in spec.lora},
             runtime=runtime,
             adapter=engine,
         )
 
-    def _source(self, source: str) -> ResolvedModel:
+    def _source(self, source: str, want: Want) -> ResolvedModel:
         return resolve_source(
-            source, base=self._base, cache=self._cache, environ=self._environ, progress=self._progress
+            source, base=self._base, cache=self._cache, environ=self._environ, progress=self._progress, want=want
         )
 
 

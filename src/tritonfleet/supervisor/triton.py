@@ -57,8 +57,6 @@ def command(
         f"--metrics-address={doors.metrics.host}",
         f"--metrics-port={doors.metrics.port}",
         f"--exit-timeout-secs={max(1, round(drain_seconds))}",
-        "--disable-auto-complete-config=false",
-        "--log-verbose=0",
     )
 
 
