@@ -30,8 +30,7 @@ def demo_model_path(name: str) -> Path:
         near = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"Did you mean demo://{near[0]}? " if near else ""
         raise SourceError(
-            f"demo://{name}: no demo model has this name. {hint}"
-            f"Demo models: {', '.join(names) or 'none is installed'}."
+            f"demo://{name}: no demo model has this name. {hint}Demo models: {', '.join(names) or 'none is installed'}."
         )
     folder = _MODELS / name
     if not (folder / "model.safetensors").is_file():
