@@ -92,4 +92,4 @@ class Recorder:
 
 def _holds_a_token(chunk: Chunk) -> bool:
     """A token's text can be empty: the first bytes of a character that needs several tokens."""
-    return any(chunk.output_tokens) if chunk.output_tokens is not None else any(chunk.texts)
+    return any(chunk.output_tokens) if chunk.output_tokens is not None else bool(chunk.texts)

@@ -1,0 +1,219 @@
+"""What Triton costs: one vLLM engine on the CPU, asked directly and through Triton's two doors, in one run.
+
+`make bench` runs this. It brings a fleet of one demo model up, alternates the doors in rounds at 1, 8 and 32 streams,
+prints the table and the goals, writes everything to bench-results/doors.json, and takes the fleet down. With
+--write-docs the table goes into docs/performance.md too. Exit code 1 means that a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+from tritonfleet.bench.compare import Load, Plan, Turn, compare, goals, rows
+from tritonfleet.bench.cpu import CpuMeter
+from tritonfleet.bench.engine_door import EngineDoor
+from tritonfleet.bench.report import markdown, replace_section, table, to_json
+from tritonfleet.bench.target import StreamDoor, Target
+from tritonfleet.client import FleetClient, ModelInfo, parse_address
+from tritonfleet.client.grpc_door import GrpcDoor
+from tritonfleet.client.http_door import HttpDoor
+from tritonfleet.errors import FleetError
+from tritonfleet.wire import Endpoint, FleetStatus, load
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = "engine"
+RATIO_GOAL = 0.95
+TTFT_GOAL_SECONDS = 0.005
+#: Requests of a round, chosen so that a turn of each load takes a few seconds on two cores.
+LOADS = (Load(1, 8), Load(8, 32), Load(32, 96))
+OUTPUT_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the same engine is to be met."""
+
+    engine: Endpoint
+    grpc: str
+    http: str
+    model: str
+    pids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Roots of the process groups whose CPU time is measured."""
+
+
+def main() -> int:
+    """Measure, print, write; return the exit code."""
+    options = parse_options()
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    with own_fleet(console) if options.engine is None else given(options) as addresses:
+        plan = Plan(
+            loads=LOADS,
+            rounds=options.rounds,
+            prompts=tuple((ROOT / "prompts.txt").read_text(encoding="utf-8").split("\n")[:-1]),
+            sampling={"max_tokens": OUTPUT_TOKENS, "ignore_eos": True, "temperature": 0},
+        )
+        turns, versions = asyncio.run(measure(addresses, plan, console))
+    found = rows(turns, BASE)
+    judged = goals(found, ratio=RATIO_GOAL, ttft_more_seconds=TTFT_GOAL_SECONDS)
+    console.print(table(found))
+    for goal in judged:
+        console.print(f"[green]met[/]     {goal.text}" if goal.met else f"[red]missed[/]  {goal.text}", highlight=False)
+    about = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "rounds": options.rounds, **versions, **host()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(to_json(found, judged, turns, about), indent=1) + "\n", encoding="utf-8")
+    console.print(f"everything measured: {options.out}")
+    if options.write_docs:
+        write_docs(ROOT / "docs/performance.md", markdown(found, judged, setting(about)))
+    return 0 if all(goal.met for goal in judged) else 1
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12, help="rounds for each load (default 12)")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench-results/doors.json", help="JSON result")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--engine", help="unix:PATH or HOST:PORT of an engine that runs already, with the next three")
+    parser.add_argument("--grpc", default="localhost:8001", help="its Triton's gRPC address")
+    parser.add_argument("--http", default="localhost:8000", help="its Triton's HTTP address")
+    parser.add_argument("--model-name", default="llama2", help="its name in Triton")
+    return parser.parse_args()
+
+
+async def measure(addresses: Addresses, plan: Plan, console: Console) -> tuple[list[Turn], dict[str, str]]:
+    """Run the comparison with a progress bar; return the turns and what was measured."""
+    engine = EngineDoor(addresses.engine)
+    grpc, http = parse_address(addresses.grpc, "grpc"), parse_address(addresses.http, "http")
+    doors: dict[str, StreamDoor] = {BASE: engine, "triton-grpc": GrpcDoor(grpc), "triton-http": HttpDoor(http)}
+    meter = CpuMeter({**addresses.pids, "client": (os.getpid(),)})
+    try:
+        async with FleetClient(grpc) as client:
+            info = await client.model_info(addresses.model)
+        own = ModelInfo(await engine.served_name(), frozenset({"text_input"}), {})
+        targets = [Target(name, door, own if name == BASE else info) for name, door in doors.items()]
+        # A collection pause in this process would be booked on whichever door has its turn.
+        gc.collect()
+        gc.freeze()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("comparing", total=len(LOADS) * len(targets) * plan.rounds)
+
+            def on_turn(turn: Turn) -> None:
+                progress.update(bar, advance=1, description=f"{turn.streams} streams, round {turn.number + 1}")
+
+            turns = await compare(targets, plan, meter.lap, on_turn)
+        return turns, {"engine": await engine.version()}
+    finally:
+        for door in doors.values():
+            await door.close()
+
+
+@contextmanager
+def own_fleet(console: Console) -> Iterator[Addresses]:
+    """Bring up a fleet of one model on free ports and take it down afterwards."""
+    ports = dict(zip(("http", "grpc", "metrics", "openai"), free_ports(4), strict=True))
+    with tempfile.TemporaryDirectory(prefix="tritonfleet-bench-") as folder:
+        spec = Path(folder) / "fleet.yaml"
+        spec.write_text(
+            yaml.safe_dump(
+                {
+                    "name": "bench",
+                    "models": [{"name": "llama2", "source": "demo://llama2", "devices": "cpu"}],
+                    "doors": {name: {"port": port} for name, port in ports.items()},
+                }
+            ),
+            encoding="utf-8",
+        )
+        where = [str(spec), "--state", str(Path(folder) / "state")]
+        command = [sys.executable, "-m", "tritonfleet"]
+        try:
+            with console.status("bringing the fleet up"):
+                subprocess.run([*command, "up", *where, "--detach"], check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run([*command, "status", *where, "--json"], check=True, stdout=subprocess.PIPE)
+            yield from_status(load(FleetStatus, json.loads(done.stdout)))
+        finally:
+            subprocess.run([*command, "down", *where], check=False, stdout=subprocess.DEVNULL)
+
+
+def from_status(status: FleetStatus) -> Addresses:
+    """Return the addresses of the only model of a fleet."""
+    replica = status.models[0].replicas[0]
+    pids = {"engine": (replica.pid or 0,), "triton": (status.triton_pid or 0,), "supervisor": (status.pid,)}
+    return Addresses(
+        engine=parse_endpoint(replica.endpoint),
+        grpc=status.doors["grpc"],
+        http=status.doors["http"],
+        model=status.models[0].model,
+        pids=pids,
+    )
+
+
+@contextmanager
+def given(options: argparse.Namespace) -> Iterator[Addresses]:
+    """Return the addresses of the command line; nothing is started or stopped."""
+    yield Addresses(parse_endpoint(options.engine), options.grpc, options.http, options.model_name)
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Return the endpoint written as ``unix:PATH`` or ``HOST:PORT``."""
+    if text.startswith("unix:"):
+        return Endpoint(uds=text.removeprefix("unix:"))
+    host, _, port = text.rpartition(":")
+    return Endpoint(host=host or "127.0.0.1", port=int(port))
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that are free now."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def host() -> dict[str, str | int]:
+    """Return what the numbers depend on."""
+    return {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "python": platform.python_version()}
+
+
+def setting(about: Mapping[str, object]) -> str:
+    """Return the sentence that stands above the table."""
+    loads = ", ".join(f"{load.requests} requests at {load.streams} streams" for load in LOADS)
+    return (
+        f"Measured on {time.strftime('%Y-%m-%d')} by `make bench` on {about['cores']} cores ({about['machine']}), "
+        f"{about['engine']}, demo model `llama2`, {OUTPUT_TOKENS} output tokens a request, streaming; "
+        f"{about['rounds']} rounds of {loads} for each door. Ratios and differences are medians over the rounds, "
+        "with the 95 % interval of the bootstrap."
+    )
+
+
+def write_docs(path: Path, text: str) -> None:
+    """Put *text* into the section of *path* that is kept for it."""
+    path.write_text(replace_section(path.read_text(encoding="utf-8"), "bench-doors", text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (FleetError, subprocess.CalledProcessError) as err:
+        print(f"error: {err}", file=sys.stderr)
+        sys.exit(2)
