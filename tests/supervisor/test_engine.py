@@ -49,7 +49,7 @@ async def make(tmp_path: Path) -> AsyncIterator[EngineMaker]:
 
         made = Engine(
             "m",
-            adapter=fake,
+            health=fake.health,
             endpoint=endpoint,
             command=command,
             log_path=tmp_path / "m.log",

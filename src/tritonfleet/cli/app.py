@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tritonfleet
-from tritonfleet.cli import fleet
+from tritonfleet.cli import client, fleet
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(fleet.up)
 app.command()(fleet.down)
 app.command()(fleet.status)
 app.command()(fleet.logs)
+app.command()(client.client)
 
 
 def _show_version(wanted: bool) -> None:

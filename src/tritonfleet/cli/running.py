@@ -21,8 +21,9 @@ from tritonfleet.errors import EngineFailed, NotRunning
 from tritonfleet.progress import TerminalProgress
 from tritonfleet.spec import FleetSpec
 from tritonfleet.supervisor import lock, ports
-from tritonfleet.supervisor.fleet import Fleet, Prepared
+from tritonfleet.supervisor.fleet import Fleet
 from tritonfleet.supervisor.prepare import prepare
+from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import tail
 from tritonfleet.wire import FleetStatus
 

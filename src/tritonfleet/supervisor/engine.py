@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tritonfleet.engines.base import Command, EngineAdapter
+from tritonfleet.engines.base import Call, Command
 from tritonfleet.errors import EngineFailed
 from tritonfleet.spec.models import Lifecycle
 from tritonfleet.supervisor.policy import GiveUp, after_failure
@@ -35,7 +35,7 @@ class Engine:
         self,
         name: str,
         *,
-        adapter: EngineAdapter,
+        health: Call,
         endpoint: Endpoint,
         command: Callable[[], Awaitable[Command]],
         log_path: Path,
@@ -44,13 +44,13 @@ class Engine:
         changed: Callable[[], None],
     ) -> None:
         self.name = name
-        self.adapter = adapter
         self.endpoint = endpoint
         self.state: ModelState = "stopped"
         self.reason = ""
         self.restarts = 0
         self.ready_seconds: float | None = None
         self.http = EngineHttp(endpoint)
+        self._health = health
         self._command = command
         self._log_path = log_path
         self._lifecycle = lifecycle
@@ -197,7 +197,7 @@ class Engine:
     async def _probe(self, started: float) -> str:
         """Wait for ready, then watch; return what is wrong with the engine."""
         deadline = started + self._lifecycle.start_seconds
-        while await self.http.health(self.adapter.health, self._lifecycle.probe_seconds) is not Health.OK:
+        while await self.http.health(self._health, self._lifecycle.probe_seconds) is not Health.OK:
             if time.monotonic() > deadline:
                 return f"not ready after {self._lifecycle.start_seconds:g} s (lifecycle.start_seconds)"
             await asyncio.sleep(START_PROBE_SECONDS)
@@ -206,7 +206,7 @@ class Engine:
         silent = sick = 0
         while silent < self._lifecycle.probe_failures and sick < SICK_PROBES:
             await asyncio.sleep(self._lifecycle.probe_seconds)
-            health = await self.http.health(self.adapter.health, self._lifecycle.probe_seconds)
+            health = await self.http.health(self._health, self._lifecycle.probe_seconds)
             silent = silent + 1 if health is Health.SILENT else 0
             sick = sick + 1 if health is Health.SICK else 0
         return "its health check fails" if sick else f"no answer to {silent} health checks in a row"

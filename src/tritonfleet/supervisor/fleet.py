@@ -5,60 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from tritonfleet.engines.base import Command, EngineAdapter, Launch, Runtime
 from tritonfleet.errors import EngineFailed, FleetError, TritonFailed, UsageError
-from tritonfleet.layout import Layout
-from tritonfleet.spec.models import FleetSpec, ModelSpec
-from tritonfleet.supervisor.adopt import adopt
 from tritonfleet.supervisor.control import ControlServer
-from tritonfleet.supervisor.engine import Engine
-from tritonfleet.supervisor.placement import Place, place
+from tritonfleet.supervisor.factory import UnitFactory
+from tritonfleet.supervisor.load import LOAD_SECONDS
+from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.triton_server import TritonServer
-from tritonfleet.supervisor.unit import Load, ModelUnit
-from tritonfleet.wire import Endpoint, FleetStatus, Route
+from tritonfleet.supervisor.unit import ModelUnit
+from tritonfleet.wire import FleetStatus, Route
 
 log = logging.getLogger(__name__)
-
-#: How often the engines' own counts are read for status and table.
-LOAD_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class PreparedModel:
-    """A model whose files and runtime are on this machine."""
-
-    spec: ModelSpec
-    path: Path
-    lora_paths: dict[str, Path]
-    runtime: Runtime
-    adapter: EngineAdapter
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything that must be there before the first process starts."""
-
-    spec: FleetSpec
-    layout: Layout
-    triton: Runtime
-    models: tuple[PreparedModel, ...]
-    repositories: tuple[str, ...]
-    """Folders and s3:// addresses for Triton, the fleet's own first."""
-    gpus: int
-    """GPUs on this machine."""
-    cores: tuple[int, ...]
-    """Cores that this process may use."""
-    environ: dict[str, str]
-    prepare_model: Callable[[ModelSpec], PreparedModel]
-    """Fetches a model that is found in somebody's own repository; slow, so called in a thread."""
 
 
 class Fleet:
@@ -82,6 +44,7 @@ class Fleet:
         mark = str(self._layout.sockets)
         self._shm_prefix = f"tf{self._layout.sockets.name[-12:]}_"
         self._spawner = Spawner(mark, prepared.environ)
+        self._factory = UnitFactory(prepared, self._spawner, self._on_engine_changed)
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(
             prepared.triton,
@@ -108,7 +71,7 @@ class Fleet:
 
     async def acquire(self, model: str, version: str, model_dir: Path) -> Route:
         """Start *model*'s engines if need be, wait for the first to serve, and hold them for one bridge instance."""
-        unit = self._units.get(model) or await self._adopt(model, version, model_dir)
+        unit = await self._unit_for(model, version, model_dir)
         unit.wanted = True
         unit.load_error = ""
         ready = asyncio.create_task(unit.ensure_ready())
@@ -189,7 +152,7 @@ class Fleet:
         await self._spawner.start_janitor(unlink=[self._layout.sockets], shm=[self._shm_prefix])
         try:
             await self._control.start()
-            self._build_units()
+            self._units = self._factory.all()
             for unit in self._units.values():
                 if unit.spec.load:
                     unit.wanted = True
@@ -222,64 +185,21 @@ class Fleet:
         await self._triton.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _build_units(self) -> None:
-        places = place(self._spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
-        for model in self._prepared.models:
-            mine = [entry for entry in places if entry.model == model.spec.name]
-            self._units[model.spec.name] = self._unit_of(model, mine)
-
-    def _unit_of(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
-        engines = []
-        for entry in places:
-            endpoint = self._endpoint(model, entry.replica)
-            name = model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}"
-            engines.append(
-                Engine(
-                    name,
-                    adapter=model.adapter,
-                    endpoint=endpoint,
-                    command=self._command(model, entry, endpoint),
-                    log_path=self._layout.engine_log(model.spec.name, entry.replica),
-                    lifecycle=self._spec.lifecycle,
-                    spawner=self._spawner,
-                    changed=self._on_engine_changed,
-                )
-            )
-        return ModelUnit(model.spec, engines, [str(entry) for entry in places], served_name=model.spec.name)
-
-    def _endpoint(self, model: PreparedModel, replica: int) -> Endpoint:
-        if model.adapter.unix_socket:
-            return Endpoint(uds=str(self._layout.engine_socket(model.spec.name, replica)))
-        return Endpoint(port=free_port())
-
-    @staticmethod
-    def _command(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Callable[[], Coroutine[Any, Any, Command]]:
-        async def build() -> Command:
-            return model.adapter.command(
-                Launch(
-                    model=model.spec,
-                    model_path=model.path,
-                    lora_paths=model.lora_paths,
-                    endpoint=endpoint,
-                    runtime=model.runtime,
-                    gpus=entry.gpus,
-                    cpu_cores=entry.cores,
-                )
-            )
-
-        return build
-
-    async def _adopt(self, name: str, version: str, model_dir: Path) -> ModelUnit:
-        """Make a unit for a model of somebody's own repository."""
+    async def _unit_for(self, name: str, version: str, model_dir: Path) -> ModelUnit:
+        """Return the unit called *name*; one that is new is a model of somebody's own repository."""
         async with self._adopting:
-            if name in self._units:
-                return self._units[name]
-            spec = adopt(name, model_dir, version)
-            prepared = await asyncio.to_thread(self._prepared.prepare_model, spec)
-            taken = [unit.spec for unit in self._units.values()]
-            places = place_beside(taken, spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
-            unit = self._units[name] = self._unit_of(prepared, places)
-            return unit
+            if name not in self._units:
+                taken = [unit.spec for unit in self._units.values()]
+                self._units[name] = await self._factory.adopt(name, version, model_dir, taken)
+            return self._units[name]
+
+    async def _watch_load(self) -> None:
+        while True:
+            for unit in list(self._units.values()):
+                await unit.read_load()
+            if self._triton.ready and self._spec.repository.include:
+                await self._refresh_others()
+            await asyncio.sleep(LOAD_SECONDS)
 
     # --- Triton -----------------------------------------------------------------------------------------------
 
@@ -381,49 +301,3 @@ class Fleet:
                 await self._changed.wait()
         except TimeoutError:
             return
-
-    async def _watch_load(self) -> None:
-        """Read the engines' own counts every LOAD_SECONDS."""
-        before: dict[tuple[str, int], tuple[float, float]] = {}
-        while True:
-            for unit in list(self._units.values()):
-                for number, engine in enumerate(unit.engines):
-                    unit.loads[number] = await self._look(engine, before, (unit.name, number))
-            if self._triton.ready and self._spec.repository.include:
-                await self._refresh_others()
-            await asyncio.sleep(LOAD_SECONDS)
-
-    @staticmethod
-    async def _look(engine: Engine, before: dict[tuple[str, int], tuple[float, float]], key: tuple[str, int]) -> Load:
-        if not engine.ready:
-            before.pop(key, None)
-            return Load()
-        names = engine.adapter.metric_names
-        wanted = {meaning: names[meaning] for meaning in ("running", "waiting", "generated_tokens") if meaning in names}
-        values = await engine.http.gauges(engine.adapter.metrics, wanted.values(), 1.0)
-        tokens = values.get(wanted.get("generated_tokens", ""))
-        rate = None
-        if tokens is not None:
-            now = time.monotonic()
-            if key in before and now > before[key][0]:
-                rate = max(0.0, tokens - before[key][1]) / (now - before[key][0])
-            before[key] = (now, tokens)
-        return Load(values.get(wanted.get("running", "")), values.get(wanted.get("waiting", "")), rate)
-
-
-def place_beside(taken: Sequence[ModelSpec], spec: ModelSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, ...]:
-    """Place *spec* beside models that are placed already; with no GPU left it shares the first ones."""
-    fleet = FleetSpec.model_construct(models=(*taken, spec))
-    try:
-        places = place(fleet, gpus=gpus, cores=cores)
-    except FleetError:
-        first = spec.model_copy(update={"devices": tuple(range(spec.gpus_per_replica))})
-        places = place(FleetSpec.model_construct(models=(first,)), gpus=gpus, cores=cores)
-    return tuple(entry for entry in places if entry.model == spec.name)
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

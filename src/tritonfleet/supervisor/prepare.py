@@ -15,9 +15,9 @@ from tritonfleet.progress import Progress
 from tritonfleet.repository import render_repository, write_repository
 from tritonfleet.sources import ResolvedModel, Want, resolve_source
 from tritonfleet.spec.models import FleetSpec, ModelSpec
-from tritonfleet.supervisor.fleet import Prepared, PreparedModel
 from tritonfleet.supervisor.machine import cores, gpu_count
 from tritonfleet.supervisor.placement import place
+from tritonfleet.supervisor.prepared import Prepared, PreparedModel
 
 #: Which key of `runtimes:` in the spec chooses each runtime.
 _CHOICES = {

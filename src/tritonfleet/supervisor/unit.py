@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from tritonfleet.engines.base import EngineAdapter
 from tritonfleet.errors import EngineFailed
 from tritonfleet.spec.models import ModelSpec
 from tritonfleet.supervisor.engine import Engine
+from tritonfleet.supervisor.load import Load, LoadMeter
 from tritonfleet.wire import ModelState, ModelStatus, ReplicaStatus, Route
 
 #: A model is as well as its best replica: the first of these states that a replica has.
 _BEST_FIRST: tuple[ModelState, ...] = ("ready", "starting", "restarting", "draining", "stopping", "failed", "stopped")
 
 
-@dataclass
-class Load:
-    """The load of one engine at the last look."""
-
-    running: float | None = None
-    waiting: float | None = None
-    tokens_per_second: float | None = None
-
-
 class ModelUnit:
     """A model and its replicas."""
 
-    def __init__(self, spec: ModelSpec, engines: Sequence[Engine], devices: Sequence[str], served_name: str) -> None:
+    def __init__(
+        self, spec: ModelSpec, adapter: EngineAdapter, engines: Sequence[Engine], devices: Sequence[str]
+    ) -> None:
         self.spec = spec
+        self.adapter = adapter
         self.engines = tuple(engines)
         self.devices = tuple(devices)
-        self.served_name = served_name
-        self.loads = [Load() for _ in engines]
+        self._meters = [LoadMeter(engine, adapter) for engine in engines]
+        self._loads = [Load() for _ in engines]
         self.wanted = False
         """Whether Triton should have it loaded."""
         self.holds = 0
@@ -82,6 +77,10 @@ class ModelUnit:
                     task.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
 
+    async def read_load(self) -> None:
+        """Read every engine's counts for the status."""
+        self._loads = list(await asyncio.gather(*(meter.read() for meter in self._meters)))
+
     async def stop(self) -> None:
         """Stop all replicas."""
         await asyncio.gather(*(engine.stop() for engine in self.engines))
@@ -95,7 +94,7 @@ class ModelUnit:
         return Route(
             model=self.name,
             engine=self.spec.engine,
-            served_name=self.served_name,
+            served_name=self.name,
             endpoints=tuple(engine.endpoint for engine in self.engines if engine.ready or not ready_only),
             loras=tuple(self.spec.lora),
             lora_enabled=bool(self.spec.lora) or _truthy(self.spec.engine_args.get("enable_lora")),
@@ -120,7 +119,7 @@ class ModelUnit:
                 tokens_per_second=load.tokens_per_second,
                 reason=engine.reason,
             )
-            for number, (engine, device, load) in enumerate(zip(self.engines, self.devices, self.loads, strict=True))
+            for number, (engine, device, load) in enumerate(zip(self.engines, self.devices, self._loads, strict=True))
         ]
         return ModelStatus(
             model=self.name,

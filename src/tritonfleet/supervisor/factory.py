@@ -1,0 +1,103 @@
+"""Make the units of a fleet: place every model, give each engine its endpoint and its command."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+from tritonfleet.engines.base import Command, Launch
+from tritonfleet.errors import FleetError
+from tritonfleet.spec.models import FleetSpec, ModelSpec
+from tritonfleet.supervisor.adopt import adopt
+from tritonfleet.supervisor.engine import Engine
+from tritonfleet.supervisor.placement import Place, place
+from tritonfleet.supervisor.prepared import Prepared, PreparedModel
+from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.unit import ModelUnit
+from tritonfleet.wire import Endpoint
+
+
+class UnitFactory:
+    """Makes units of prepared models."""
+
+    def __init__(self, prepared: Prepared, spawner: Spawner, changed: Callable[[], None]) -> None:
+        self._prepared = prepared
+        self._layout = prepared.layout
+        self._spawner = spawner
+        self._changed = changed
+
+    def all(self) -> dict[str, ModelUnit]:
+        """Return the units of the spec's models by name."""
+        places = place(self._prepared.spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
+        return {
+            model.spec.name: self._unit(model, [entry for entry in places if entry.model == model.spec.name])
+            for model in self._prepared.models
+        }
+
+    async def adopt(self, name: str, version: str, model_dir: Path, taken: Iterable[ModelSpec]) -> ModelUnit:
+        """Make a unit for a model of somebody's own repository, beside the models *taken*; it may download."""
+        spec = adopt(name, model_dir, version)
+        prepared = await asyncio.to_thread(self._prepared.prepare_model, spec)
+        places = place_beside(list(taken), spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
+        return self._unit(prepared, places)
+
+    def _unit(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
+        engines = []
+        for entry in places:
+            endpoint = self._endpoint(model, entry.replica)
+            name = model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}"
+            engines.append(
+                Engine(
+                    name,
+                    health=model.adapter.health,
+                    endpoint=endpoint,
+                    command=_command(model, entry, endpoint),
+                    log_path=self._layout.engine_log(model.spec.name, entry.replica),
+                    lifecycle=self._prepared.spec.lifecycle,
+                    spawner=self._spawner,
+                    changed=self._changed,
+                )
+            )
+        return ModelUnit(model.spec, model.adapter, engines, [str(entry) for entry in places])
+
+    def _endpoint(self, model: PreparedModel, replica: int) -> Endpoint:
+        if model.adapter.unix_socket:
+            return Endpoint(uds=str(self._layout.engine_socket(model.spec.name, replica)))
+        return Endpoint(port=free_port())
+
+
+def _command(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Callable[[], Awaitable[Command]]:
+    async def build() -> Command:
+        return model.adapter.command(
+            Launch(
+                model=model.spec,
+                model_path=model.path,
+                lora_paths=model.lora_paths,
+                endpoint=endpoint,
+                runtime=model.runtime,
+                gpus=entry.gpus,
+                cpu_cores=entry.cores,
+            )
+        )
+
+    return build
+
+
+def place_beside(taken: Sequence[ModelSpec], spec: ModelSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, ...]:
+    """Place *spec* beside models that are placed already; with no GPU left it shares the first ones."""
+    fleet = FleetSpec.model_construct(models=(*taken, spec))
+    try:
+        places = place(fleet, gpus=gpus, cores=cores)
+    except FleetError:
+        first = spec.model_copy(update={"devices": tuple(range(spec.gpus_per_replica))})
+        places = place(FleetSpec.model_construct(models=(first,)), gpus=gpus, cores=cores)
+    return tuple(entry for entry in places if entry.model == spec.name)
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
