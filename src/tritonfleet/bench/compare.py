@@ -162,9 +162,8 @@ def goals(found: Sequence[Row], *, ratio: float, ttft_more_seconds: float) -> li
     judged = []
     for row in found:
         if row.ratio is not None:
-            text = (
-                f"{row.door}, {row.streams} streams: {row.ratio.value:.3f} of the engine's tokens/s (goal >= {ratio})"
-            )
+            streams = "1 stream" if row.streams == 1 else f"{row.streams} streams"
+            text = f"{row.door}, {streams}: {row.ratio.value:.3f} of the engine's tokens/s (goal >= {ratio})"
             judged.append(Goal(text, row.ratio.value >= ratio))
         if row.ttft_more is not None and row.streams == 1:
             text = (
