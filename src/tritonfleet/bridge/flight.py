@@ -1,0 +1,227 @@
+"""One request on its way through the engine, as a task of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tritonfleet.bridge import codec
+from tritonfleet.bridge.answer import Answer
+from tritonfleet.bridge.completion import completion_body, embedding_body, must_stream
+from tritonfleet.bridge.delivery import Delivery, Outbox, Responder
+from tritonfleet.bridge.failure import BridgeError, Code, Unavailable
+from tritonfleet.bridge.generation import Embedding, Generation
+from tritonfleet.bridge.logprobs import ChoiceLogprobs, TokenTexts
+from tritonfleet.bridge.meter import Ended, Meter, Timing
+from tritonfleet.bridge.replicas import FAILED, Replicas, Reply, error_text
+from tritonfleet.bridge.respond import embedding_tensors
+from tritonfleet.bridge.settings import Settings
+from tritonfleet.bridge.sse import DONE, EventParser
+from tritonfleet.wire import Route
+
+#: Lines that NVIDIA's backend writes, and its tests look for.
+CANCELLING = "[vllm] Cancelling the request"
+CANCELLED = "[vllm] Successfully cancelled the request"
+UNHEALTHY = "Model is unavailable due to unhealthy vLLM engine"
+
+
+class Log(Protocol):
+    """Triton's log."""
+
+    def info(self, message: str) -> None:
+        """Write an information line."""
+        ...
+
+    def problem(self, message: str) -> None:
+        """Write an error line."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What all requests of one model share."""
+
+    settings: Settings
+    route: Route
+    replicas: Replicas
+    outbox: Outbox
+    texts: TokenTexts
+    meter: Meter
+    log: Log
+    sick: Callable[[], None]
+    """Called when the engine failed its health check."""
+
+
+class Flight:
+    """One request between Triton and the engine."""
+
+    def __init__(
+        self, request: Generation | Embedding, responder: Responder, lane: Lane, *, landed: Callable[[Flight], None]
+    ) -> None:
+        self.request = request
+        self.delivery = Delivery(responder, closed=self._part_done)
+        self._lane = lane
+        self._landed = landed
+        self._parts = itertools.count(1)
+        self._timing = Timing(time.monotonic())
+        self._task: asyncio.Task[None] | None = None
+        self._cancelling = False
+        self._logprobs: dict[int, ChoiceLogprobs] = {}
+
+    def start(self) -> None:
+        """Begin, in the event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._task_done)
+
+    def is_cancelled(self) -> bool:
+        """Ask Triton whether the client gave up."""
+        return self.delivery.is_cancelled()
+
+    def cancel(self) -> None:
+        """Give up, in any thread."""
+        if self._task is not None and not self._cancelling:
+            self._cancelling = True
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # before its first step
+            self._fail(BridgeError("Request was cancelled", Code.CANCELLED))
+        self._part_done()
+
+    def _part_done(self) -> None:
+        """The final response was sent, or the engine's last byte was read: with both, the request has landed."""
+        if next(self._parts) == 2:
+            self._landed(self)
+
+    async def _run(self) -> None:
+        seconds = self.request.timeout_seconds or self._lane.settings.timeout_seconds
+        outcome = "success"
+        try:
+            async with asyncio.timeout(seconds):
+                await self._forward()
+        except TimeoutError:
+            outcome = "timeout"
+            self._fail(Unavailable(f"Request timeout expired: no complete answer within {seconds:g} s"))
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            self._lane.log.info(CANCELLING)
+            self._fail(BridgeError("Request was cancelled", Code.CANCELLED))
+            self._lane.log.info(CANCELLED)
+        except BridgeError as err:
+            outcome = "refused" if err.code in (Code.INVALID_ARG, Code.UNSUPPORTED) else "failed"
+            self._fail(err)
+        except Exception as err:  # a mistake of ours must not leave the client without an answer
+            outcome = "failed"
+            self._lane.log.problem(f"[vllm] {self._lane.settings.model}: the bridge failed: {err!r}")
+            self._fail(BridgeError(f"{FAILED} {self._lane.settings.model}: the bridge failed: {err!r}"))
+        self._record(outcome)
+
+    def _fail(self, error: BridgeError) -> None:
+        self.delivery.fail(error)
+        self._lane.outbox.post(self.delivery)
+
+    def _record(self, outcome: str) -> None:
+        answer = self.delivery.answer
+        self._lane.meter.finished(
+            Ended(
+                outcome,
+                self._timing,
+                seconds=time.monotonic() - self._timing.started,
+                prompt_tokens=answer.prompt_tokens if answer else 0,
+                tokens=answer.tokens if answer else 0,
+                responses=self.delivery.responses,
+                choices=self.request.n if isinstance(self.request, Generation) else 1,
+            )
+        )
+
+    async def _forward(self) -> None:
+        lane = self._lane
+        if lane.settings.health_check and not await lane.replicas.healthy():
+            lane.sick()
+            raise Unavailable(UNHEALTHY)
+        if isinstance(self.request, Embedding):
+            await self._embed(self.request)
+        else:
+            await self._generate(self.request)
+
+    async def _embed(self, request: Embedding) -> None:
+        body = codec.dumps(embedding_body(request, self._lane.route))
+        async with self._lane.replicas.post("/v1/embeddings", body) as reply:
+            data = codec.loads(await reply.body())
+        vector, used = data["data"][0]["embedding"], data.get("usage", {}).get("prompt_tokens", 0)
+        self.delivery.finish(embedding_tensors(vector, used, request.outputs))
+        self._lane.outbox.post(self.delivery)
+
+    async def _generate(self, request: Generation) -> None:
+        lane = self._lane
+        answer = Answer(request)
+        self.delivery.request, self.delivery.answer = request, answer
+        # Times of the first and of every further token are only seen in a stream.
+        stream = must_stream(request, lane.route) or lane.settings.report_engine_metrics
+        count = request.outputs.num_output_tokens or request.outputs.num_input_tokens
+        body = completion_body(
+            request, lane.route, stream=stream, count_tokens=count or lane.settings.report_engine_metrics
+        )
+        if request.outputs.logprobs and request.logprobs is not None:
+            self._logprobs = {index: ChoiceLogprobs(lane.texts, request.logprobs) for index in range(request.n)}
+        async with lane.replicas.post("/v1/completions", codec.dumps(body)) as reply:
+            if stream:
+                await self._read_events(reply, answer)
+            else:
+                await self._take(codec.loads(await reply.body()), answer)
+                self._end(answer)
+
+    async def _read_events(self, reply: Reply, answer: Answer) -> None:
+        parser = EventParser()
+        while True:
+            try:
+                chunk = await reply.chunk()
+            except BridgeError:
+                if answer.finished:
+                    return  # only the count at the end is missing
+                raise
+            if not chunk:
+                break
+            for payload in parser.feed(chunk):
+                if payload == DONE:
+                    self._end(answer)
+                    continue
+                event = codec.loads(payload)
+                if "error" in event:
+                    raise self._engine_error(payload)
+                await self._take(event, answer)
+            if answer.finished or (answer.news and self.request_streams):
+                self._lane.outbox.post(self.delivery)
+        if not answer.finished:
+            raise await self._lane.replicas.cut_off()
+
+    @property
+    def request_streams(self) -> bool:
+        """Whether the client wants the text as it comes."""
+        return isinstance(self.request, Generation) and self.request.stream
+
+    async def _take(self, event: dict[str, Any], answer: Answer) -> None:
+        rendered = None
+        if self._logprobs:
+            rendered = {
+                entry["index"]: await self._logprobs[entry["index"]].render(entry["logprobs"])
+                for entry in event["choices"]
+                if entry.get("logprobs")
+            }
+        with self.delivery.lock:
+            before = answer.tokens
+            answer.take(event, rendered)
+            self._timing.tokens(time.monotonic(), answer.tokens - before)
+
+    def _end(self, answer: Answer) -> None:
+        with self.delivery.lock:
+            answer.end()
+        self._lane.outbox.post(self.delivery)
+
+    def _engine_error(self, payload: bytes) -> BridgeError:
+        route = self._lane.route
+        return BridgeError(f"{FAILED} {route.model}: the {route.engine} engine failed: {error_text(payload)}")
