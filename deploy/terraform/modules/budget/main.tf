@@ -24,7 +24,7 @@ resource "aws_budgets_budget" "this" {
     for_each = var.cost_allocation_tag == "" ? [] : [local.tag]
     content {
       name   = "TagKeyValue"
-      values = ["user:${cost_filter.value[0]}$${cost_filter.value[1]}"]
+      values = [format("user:%s$%s", cost_filter.value...)] # AWS joins key and value by a dollar sign
     }
   }
 

@@ -53,21 +53,20 @@ module "node_addons" {
 module "system_nodes" {
   source = "../../modules/nodes"
 
-  name               = var.name
-  cluster_name       = module.cluster.name
+  name = var.name
+  # By its output, not depends_on: that would put off the module's data sources, and with them half the plan.
+  cluster_name       = module.node_addons.cluster_name
   subnet_ids         = module.network.private_subnet_ids
   kubernetes_version = var.kubernetes_version
   release_version    = var.system_node_release_version
   instance_types     = var.system_instance_types
   size               = var.system_nodes
-
-  depends_on = [module.node_addons]
 }
 
 module "cluster_addons" {
   source = "../../modules/addons"
 
-  cluster_name = module.cluster.name
+  cluster_name = module.system_nodes.cluster_name
   versions     = var.addon_versions
   addons = merge(
     {
@@ -85,8 +84,6 @@ module "cluster_addons" {
       }
     } : {},
   )
-
-  depends_on = [module.system_nodes]
 }
 
 module "vpc_cni" {
