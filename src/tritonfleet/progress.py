@@ -42,8 +42,17 @@ def silent(transfer: Transfer) -> None:
     """Show nothing."""
 
 
+class Stopped(Exception):
+    """Ends a copy inside a library; whoever started the copy sees what the callback raised instead."""
+
+
 class Meter:
-    """Adds up the bytes of files that are copied side by side and reports the sum."""
+    """Adds up the bytes of files that are copied side by side and reports the sum.
+
+    What the callback raises must not pass through the threads of the libraries that copy: a KeyboardInterrupt
+    there would end their event loop for good. So it is kept, the copy ends with Stopped, and ``reraise`` gives it
+    back in the caller's thread.
+    """
 
     def __init__(self, label: str, total: int, progress: Progress) -> None:
         self._label = label
@@ -54,7 +63,7 @@ class Meter:
         self._failure: BaseException | None = None
 
     def add(self, count: int) -> None:
-        """Count *count* more bytes."""
+        """Count *count* more bytes; raise Stopped once the callback has raised."""
         with self._lock:
             self._done += count
             # The last byte is reported by finish(): until then a copy can still fail.
@@ -62,20 +71,22 @@ class Meter:
 
     def finish(self) -> None:
         """Report the end."""
-        with self._lock:
-            self._report(self._total)
-
-    def _report(self, done: int) -> None:
-        try:
-            self._progress(Transfer(self._label, done, self._total))
-        except BaseException as err:
-            self._failure = err
-            raise
+        self.reraise()
+        self._progress(Transfer(self._label, self._total, self._total))
 
     def reraise(self) -> None:
-        """Raise what the callback raised, whatever the libraries in between made of it."""
+        """Raise what the callback raised, if it did."""
         if self._failure is not None:
             raise self._failure
+
+    def _report(self, done: int) -> None:
+        if self._failure is None:
+            try:
+                self._progress(Transfer(self._label, done, self._total))
+            except BaseException as err:
+                self._failure = err
+        if self._failure is not None:
+            raise Stopped
 
 
 class TerminalProgress:

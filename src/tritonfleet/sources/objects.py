@@ -99,7 +99,7 @@ class ObjectStore:
             self._explain(err, "list")
         objects = {}
         for key, info in found.items():
-            name = str(key).removeprefix(self.address.path).strip("/") or PurePosixPath(str(key)).name
+            name = str(key).lstrip("/").removeprefix(self.address.path).strip("/") or PurePosixPath(str(key)).name
             if info.get("type") == "directory" or str(key).endswith("/"):
                 continue
             objects[_safe(name, self.address)] = StoredObject(name, int(info["size"]), _version(info))
@@ -231,7 +231,8 @@ class _Counter(Callback):  # type: ignore[misc]
 def _open_filesystem(address: Address, environ: Mapping[str, str]) -> Any:
     import fsspec
 
-    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    # Listings must be fresh; the client itself is shared by equal options, because making one takes half a second.
+    options: dict[str, Any] = {"use_listings_cache": False}
     if address.scheme == "s3":
         options |= _s3_options(address, environ)
     try:

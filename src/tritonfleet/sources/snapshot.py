@@ -176,14 +176,19 @@ def _digest(objects: Mapping[str, StoredObject]) -> str:
 
 def require_space(folder: Path, count: int, label: str) -> None:
     """Raise SourceError unless *count* bytes more fit on the disk of *folder*."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if count > free:
         raise SourceError(
             f"{label}: needs {size_text(count)}, but {size_text(free)} are free in {folder}; make room, or choose "
             "another disk with TRITONFLEET_CACHE (hf:// models: HF_HOME)"
         )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk that *folder* is on, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def _write(path: Path, text: str) -> None:

@@ -202,16 +202,12 @@ class FleetSpec(Section):
     @model_validator(mode="after")
     def _names_differ(self) -> FleetSpec:
         if not self.models and not self.repository.include:
-            raise ValueError(
-                "the fleet has no models; add one under models, or a folder under repository.include"
-            )
+            raise ValueError("the fleet has no models; add one under models, or a folder under repository.include")
         seen: set[str] = set()
         for model in self.models:
             for name in (model.name, *model.lora):
                 if name in seen:
-                    raise ValueError(
-                        f"the name {name!r} is used twice; names of models and adapters must differ"
-                    )
+                    raise ValueError(f"the name {name!r} is used twice; names of models and adapters must differ")
                 seen.add(name)
         return self
 
@@ -232,8 +228,10 @@ def check_source(value: str) -> str:
         raise ValueError(f"{scheme}:// is not a known source; write a folder or one of {known}")
     if not rest.strip("/"):
         raise ValueError(f"{value!r} names nothing after {scheme}://")
-    if scheme == "hf" and not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", rest):
-        raise ValueError(f"{value!r} is not of the form hf://org/name or hf://org/name@revision")
+    if scheme == "hf" and not re.fullmatch(r"[\w.-]+/[\w.-]+(/[\w./-]+\.gguf)?(@[\w./-]+)?", rest):
+        raise ValueError(
+            f"{value!r} is not of the form hf://org/name, hf://org/name@revision or hf://org/name/file.gguf"
+        )
     return value
 
 
