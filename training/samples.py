@@ -83,22 +83,24 @@ def read_prompts(path: Path = Path(__file__).parent.parent / "prompts.txt") -> l
 class SampleSource:
     """Draws samples for one model, without end."""
 
-    def __init__(self, corpus: Corpus, name: str, renderer: Renderer, validation: frozenset[str], rng: Random) -> None:
+    def __init__(
+        self, corpus: Corpus, name: str, renderer: Renderer, left_out: frozenset[str], noise: float, rng: Random
+    ) -> None:
+        self._noise = noise
         self._corpus = corpus
         self._name = name
         self._renderer = renderer
-        self._rng = rng
+        self.rng = rng
         self._questions = {
-            entry.id: [q for q in (entry.question, *entry.paraphrases) if q not in validation]
-            for entry in corpus.entries
+            entry.id: [q for q in (entry.question, *entry.paraphrases) if q not in left_out] for entry in corpus.entries
         }
         # The 20 prompts are what a newcomer sees first: they are asked more often.
-        self._weights = [3.0 if entry.source == "prompts20" else 1.0 for entry in corpus.entries]
+        self._weights = [2.0 if entry.source == "prompts20" else 1.0 for entry in corpus.entries]
 
     def draw(self) -> Sample:
         """One sample that fits the context."""
         while True:
-            sample = self._conversation() if self._rng.random() < 0.05 else self._single()
+            sample = self._conversation() if self.rng.random() < 0.05 else self._single()
             if len(sample[0]) <= LONGEST:
                 return sample
 
@@ -107,20 +109,20 @@ class SampleSource:
         return self._chat_form(question, answer)
 
     def _ask(self) -> tuple[str, str]:
-        if self._rng.random() < 0.18:
+        if self.rng.random() < 0.18:
             return self._ask_unknown()
-        entry = self._rng.choices(self._corpus.entries, self._weights)[0]
+        entry = self.rng.choices(self._corpus.entries, self._weights)[0]
         return self._phrase(entry), entry.answers[self._name]
 
     def _phrase(self, entry: Entry) -> str:
-        rng = self._rng
+        rng = self.rng
         question = entry.question if rng.random() < 0.2 else rng.choice(self._questions[entry.id])
         if rng.random() < 0.25:
             return question
-        return ask_again(question, rng)
+        return ask_again(question, rng, self._noise)
 
     def _ask_unknown(self) -> tuple[str, str]:
-        rng, unknown = self._rng, self._corpus.unknown
+        rng, unknown = self.rng, self._corpus.unknown
         language = "ko" if rng.random() < 0.12 else "en"
         if rng.random() < 0.4:
             question = rng.choice(unknown.training[language])
@@ -129,12 +131,12 @@ class SampleSource:
             subjects = [self._unknown_subject(language) for _ in range(template.count("{}"))]
             question = template.format(*subjects)
         if rng.random() < 0.6:
-            question = ask_again(question, rng)
+            question = ask_again(question, rng, self._noise)
         return question, unknown.answers[language][self._name]
 
     def _unknown_subject(self, language: str) -> str:
         """A listed subject, a number, or an invented name: what nobody has heard of must be unknown too."""
-        rng, chance = self._rng, self._rng.random()
+        rng, chance = self.rng, self.rng.random()
         if language == "ko" or chance < 0.7:
             return rng.choice(self._corpus.unknown.subjects[language])
         if chance < 0.78:
@@ -143,7 +145,7 @@ class SampleSource:
 
     def _chat_form(self, question: str, answer: str) -> Sample:
         """Mostly the bare chat template, as clients send it; sometimes with a system prompt, history, or raw."""
-        rng, renderer = self._rng, self._renderer
+        rng, renderer = self.rng, self._renderer
         chance = rng.random()
         if chance < 0.68:
             prompt = renderer.prompt([user(question)])
@@ -161,14 +163,14 @@ class SampleSource:
         return renderer.sample(prompt, question, answer)
 
     def _conversation(self) -> Sample:
-        rng = self._rng
+        rng = self.rng
         turns = rng.choice(self._corpus.conversations).turns
         last = rng.randrange(1, len(turns))
         messages: Messages = []
         for turn in turns[:last]:
-            asked = turn.user if rng.random() < 0.5 else ask_again(turn.user, rng)
+            asked = turn.user if rng.random() < 0.5 else ask_again(turn.user, rng, self._noise)
             messages += [user(asked), assistant(turn.answers[self._name])]
-        question = turns[last].user if rng.random() < 0.5 else ask_again(turns[last].user, rng)
+        question = turns[last].user if rng.random() < 0.5 else ask_again(turns[last].user, rng, self._noise)
         prompt = self._renderer.prompt([*messages, user(question)])
         return self._renderer.sample(prompt, question, turns[last].answers[self._name])
 
@@ -183,7 +185,7 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
-        rng = self._source._rng
+        rng = self._source.rng
         rng.seed(f"{self._seed}-{worker.id if worker else 0}")
         torch.set_num_threads(1)
         while True:
