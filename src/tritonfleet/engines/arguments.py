@@ -77,41 +77,42 @@ def take_matching(model: str, arguments: dict[str, Any], aliases: Mapping[str, s
             )
 
 
-def option(model: str, name: str, value: Any, kind: Kind | None = None, *, flag: str | None = None) -> tuple[str, ...]:
-    """Return the words of one option; *kind* None infers it from the value's type.
+def option(model: str, name: str, value: Any, kind: Kind | None = None) -> tuple[str, ...]:
+    """Return the words of one option as ``argparse`` and ``click`` read it; *kind* None follows the value's type.
 
-    *flag* overrides the option's spelling. Raises UsageError when the value does not fit the kind.
+    *name* is canonical; a name that begins with dashes is taken as it is. Raises UsageError when the value does
+    not fit the kind.
     """
     kind = kind or ("switch" if isinstance(value, bool) else "value")
-    flag = flag or _flag(name)
+    flag = name if name.startswith("--") else kebab(name)
     if kind in ("switch", "flag"):
-        if not _truth(model, name, value):
-            return (f"--no-{flag.lstrip('-')}",) if kind == "switch" else ()
-        return (flag,)
+        if truth(model, name, value):
+            return (flag,)
+        return (f"--no-{flag.removeprefix('--')}",) if kind == "switch" else ()
     if kind == "list":
         values = value if isinstance(value, list | tuple) else [value]
         if not values:
             raise UsageError(f"{model}: engine_args.{name} is empty; name at least one value, or remove it")
-        return (flag, *map(_word, values))
-    word = _word(value)
-    # argparse takes a separate word that begins with a dash for another option.
-    return (f"{flag}={word}",) if word.startswith("-") else (flag, word)
+        return (flag, *map(word, values))
+    text = word(value)
+    # A separate word that begins with a dash would be taken for another option.
+    return (f"{flag}={text}",) if text.startswith("-") else (flag, text)
 
 
-def _flag(name: str) -> str:
+def kebab(name: str) -> str:
+    """Return the flag of a canonical name, with dashes: ``max_num_seqs`` becomes ``--max-num-seqs``."""
     head, dot, rest = name.partition(".")
     return f"--{head.replace('_', '-')}{dot}{rest}"
 
 
-def _truth(model: str, name: str, value: Any) -> bool:
-    """Read a boolean; NVIDIA's model.json files hold them as text too."""
+def truth(model: str, name: str, value: Any) -> bool:
+    """Read a boolean; NVIDIA's model.json files hold them as text too. Raises UsageError for anything else."""
     text = str(value).lower()
     if text not in ("true", "false"):
         raise UsageError(f"{model}: engine_args.{name} is {value!r}; write true or false")
     return text == "true"
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def word(value: Any) -> str:
+    """Return a value as one word of a command line: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

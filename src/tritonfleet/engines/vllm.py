@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tritonfleet.engines import arguments
+from tritonfleet.engines import arguments, environment
 from tritonfleet.engines.base import Call, Command, Launch, Meaning
 from tritonfleet.engines.vllm_options import KINDS, NEWEST
 from tritonfleet.errors import UsageError
@@ -147,9 +147,6 @@ def _check_devices(launch: Launch, given: Mapping[str, Any]) -> None:
         raise UsageError(f"{name}: engine_args.enable_lora is false, but the spec names adapters under lora")
     if not launch.gpus and _is_true(given.get("enable_sleep_mode")):
         raise UsageError(f"{name}: engine_args.enable_sleep_mode needs a GPU; remove it for an engine on the CPU")
-    for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
-        if variable in launch.model.env:
-            raise UsageError(f"{name}: env.{variable} is set by the fleet; write `devices` instead")
 
 
 def _defaults(launch: Launch, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,15 +205,12 @@ def _own_options(launch: Launch) -> list[str]:
 
 
 def _environment(launch: Launch, asked: Mapping[str, Any]) -> dict[str, str]:
-    env = {**launch.runtime.env, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    env = {**launch.runtime.env, **environment.QUIET, "VLLM_NO_USAGE_STATS": "1", **environment.visible_gpus(launch)}
     if isinstance(launch.model_path, Path) and not _MAY_DOWNLOAD & asked.keys():
-        env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    if launch.gpus:
-        # The order of NVML and nvidia-smi, whose numbers the spec has; CUDA's own puts the fastest GPU first.
-        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, launch.gpus))}
-        if _is_true(asked.get("enable_sleep_mode")):
-            env["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up exist in this mode only
-    elif launch.cpu_cores:
+        env |= environment.OFFLINE
+    if _is_true(asked.get("enable_sleep_mode")):
+        env["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up exist in this mode only
+    if not launch.gpus and launch.cpu_cores:
         # One core stays free for the server and the scheduler, which spin while a step is computed.
         cores = launch.cpu_cores[:-1] or launch.cpu_cores
         env["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
