@@ -54,7 +54,16 @@ def _check_disk(kind: Kind, root: Path) -> None:
 
 
 def choose_python(kind: Kind, environ: Mapping[str, str], scratch: Path) -> Interpreter:
-    """Return the Python to build *kind* with; raise RuntimeMissing naming every Python found and what it lacks."""
+    """Return the Python to build *kind* with; raise RuntimeMissing as ``fitting`` does."""
+    fit = fitting(kind, environ)
+    return _preferred(kind, fit, environ, scratch) if kind.prefers else fit[0]
+
+
+def fitting(kind: Kind, environ: Mapping[str, str]) -> list[Interpreter]:
+    """Return the Pythons that *kind* can be built with, best first, never none.
+
+    Raises RuntimeMissing naming every Python found and what it lacks.
+    """
     refusals = []
     fit = []
     for python in available(environ):
@@ -63,12 +72,10 @@ def choose_python(kind: Kind, environ: Mapping[str, str], scratch: Path) -> Inte
             refusal = f"{python}: it cannot make virtual environments (apt-get install python{python.minor}-venv)"
         if refusal:
             refusals.append(refusal)
-        elif not kind.prefers:
-            return python
         else:
             fit.append(python)
     if fit:
-        return _preferred(kind, fit, environ, scratch)
+        return fit
     found = "".join(f"\n  {refusal}" for refusal in refusals)
     minors = " or ".join(kind.python.minors)
     raise RuntimeMissing(
