@@ -6,6 +6,7 @@ a socket or a process.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -160,6 +161,33 @@ class RepositorySpec(Section):
     """Models of those repositories to load when the fleet comes up."""
 
 
+class GatewaySpec(Section):
+    """The OpenAI door's process: how much it takes on, and whom it lets in."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    """Processes that share the door's work; auto takes one for every eight cores."""
+    keys: Literal["auto", "off"] = "auto"
+    """auto asks for an API key once `tritonfleet key create` has made one; off lets everybody in."""
+    max_running: Annotated[int, Field(ge=1)] = 1024
+    """Requests that one engine gets at once; further ones wait in the gateway."""
+    max_waiting: Annotated[int, Field(ge=1)] = 1024
+    """Requests of one model that may wait; further ones are answered with 429 and Retry-After."""
+    max_wait_seconds: Seconds = 60.0
+    """Longest wait before a request is answered with 429."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
+    """Largest request body; a larger one is answered with 413."""
+    max_held_bytes: Annotated[int, Field(ge=1024)] = 2**30
+    """Bytes of request bodies that each worker holds at once; further requests are answered with 429."""
+    header_seconds: Seconds = 15.0
+    """Longest time for the headers of a request to arrive."""
+    idle_seconds: Seconds = 75.0
+    """Time after which a connection without a request is closed."""
+    stall_seconds: Seconds = 120.0
+    """Longest time for a client to send no more of a body, or to read nothing of an answer."""
+    engine_silence_seconds: Seconds = 600.0
+    """Longest time for an engine to send nothing before the request is given up with 504."""
+
+
 class Lifecycle(Section):
     """How long the supervisor waits, and how often it tries again."""
 
@@ -196,6 +224,8 @@ class FleetSpec(Section):
     """Programs to use."""
     repository: RepositorySpec = RepositorySpec()
     """Further model repositories."""
+    gateway: GatewaySpec = GatewaySpec()
+    """The OpenAI door's process."""
     lifecycle: Lifecycle = Lifecycle()
     """Deadlines and restarts."""
 
@@ -241,3 +271,8 @@ def json_schema() -> Mapping[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "tritonfleet fleet.yaml"
     return schema
+
+
+def schema_text() -> str:
+    """Return the published text of the JSON schema, ``schema/fleet.schema.json``."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,167 @@
+"""The gateway as an ASGI application: its paths, and the small answers that it makes itself."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tritonfleet.gateway.access import KeyGate
+from tritonfleet.gateway.board import Board
+from tritonfleet.gateway.command import GatewayOptions
+from tritonfleet.gateway.core import Core
+from tritonfleet.gateway.keys import ANYBODY, Caller
+from tritonfleet.gateway.names import Target
+from tritonfleet.gateway.problem import Problem, answer
+from tritonfleet.gateway.relay import Kind, Relay
+from tritonfleet.gateway.routes import RouteWatch
+
+log = logging.getLogger(__name__)
+
+#: Every path that is passed to an engine. What manages an engine (sleep, adapters, caches) is not among them.
+KINDS = (
+    Kind("/v1/chat/completions"),
+    Kind("/v1/completions"),
+    Kind("/v1/embeddings"),
+    Kind("/v1/responses"),
+    Kind("/v1/messages"),
+    Kind("/v1/messages/count_tokens", generates=False),
+    Kind("/tokenize", generates=False),
+    Kind("/detokenize", generates=False),
+    Kind("/v1/rerank"),
+    Kind("/rerank"),
+    Kind("/v2/rerank"),
+    Kind("/v1/score"),
+    Kind("/score"),
+    Kind("/pooling"),
+    Kind("/classify"),
+)
+OWNER = "tritonfleet"
+
+
+class Pages:
+    """The answers that the gateway makes itself."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._created = int(time.time())
+
+    async def models(self, request: Request) -> Response:
+        """List the models and adapters that serve now and that the caller may use."""
+        listed = self._core.names.listed(_caller(request).models)
+        return JSONResponse({"object": "list", "data": [self._model(name, entry) for name, entry in listed.items()]})
+
+    async def model(self, request: Request) -> Response:
+        """Describe one model; 404 naming the others."""
+        name = request.path_params["name"]
+        return JSONResponse(self._model(name, self._core.names.find(name, _caller(request).models)))
+
+    async def live(self, _: Request) -> Response:
+        """Tell that the process runs."""
+        return JSONResponse({"status": "live"})
+
+    async def ready(self, _: Request) -> Response:
+        """Tell whether at least one model serves, and how each of them is."""
+        states = {route.model: route.state for route in self._core.names.routes}
+        serves = any(route.endpoints for route in self._core.names.routes)
+        return JSONResponse({"status": "ready" if serves else "not ready", "models": states}, 200 if serves else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """Return the gateway's own metrics in Prometheus' text format."""
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        text, content_type = await asyncio.to_thread(self._core.metrics.exposition, folder)
+        return Response(text, headers={"content-type": content_type})
+
+    async def stored_response(self, _: Request) -> Response:
+        """Say that answers are not kept."""
+        raise Problem(
+            501, "not_supported", "answers are not kept here; send the whole conversation instead of a response's id"
+        )
+
+    def _model(self, name: str, target: Target) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": OWNER,
+            "root": target.engine_name,
+            "parent": target.route.model if target.adapter else None,
+        }
+        if target.route.max_model_len is not None:
+            entry["max_model_len"] = target.route.max_model_len
+        return entry
+
+
+def build_app(options: GatewayOptions, board: Board) -> Starlette:
+    """Return the application of one worker."""
+    core = Core(options, board)
+    pages = Pages(core)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watch = RouteWatch(options.control, core.update)
+        tasks = [asyncio.create_task(watch.run(), name="routes"), asyncio.create_task(core.watchdog.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await core.engines.close()
+
+    routes = [
+        *(Route(kind.path, Relay(kind, core), methods=["POST"]) for kind in KINDS),
+        Route("/v1/models", pages.models),
+        Route("/v1/models/{name:path}", pages.model),
+        Route("/v1/responses/{name}", pages.stored_response, methods=["GET", "DELETE"]),
+        Route("/v1/responses/{name}/cancel", pages.stored_response, methods=["POST"]),
+        Route("/health", pages.ready),
+        Route("/health/ready", pages.ready),
+        Route("/health/live", pages.live),
+        Route("/metrics", pages.metrics),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(KeyGate, keys=core.keys)],
+        exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _bug},
+        lifespan=lifespan,
+    )
+
+
+def _caller(request: Request) -> Caller:
+    found = request.scope.get("state", {}).get("caller", ANYBODY)
+    return found if isinstance(found, Caller) else ANYBODY
+
+
+async def _problem(_: Request, err: Exception) -> Response:
+    assert isinstance(err, Problem)
+    return answer(err)
+
+
+async def _http_error(request: Request, err: Exception) -> Response:
+    assert isinstance(err, HTTPException)
+    path, method = request.url.path, request.method
+    if err.status_code == 405:
+        problem = Problem(405, "method_not_allowed", f"{path} does not take {method}", headers=err.headers)
+    else:
+        known = [*(kind.path for kind in KINDS), "/v1/models", "/health", "/metrics"]
+        near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        problem = Problem(404, "unknown_path", f"there is no {path[:200]}; {hint}")
+    return answer(problem)
+
+
+async def _bug(_: Request, err: Exception) -> Response:
+    return answer(Problem(500, "gateway_error", f"the gateway failed ({type(err).__name__}); its log says more"))

@@ -1,0 +1,89 @@
+"""What all requests of one worker share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tritonfleet.gateway.board import Board
+from tritonfleet.gateway.body import BodyReader
+from tritonfleet.gateway.command import GatewayOptions
+from tritonfleet.gateway.engines import Engines
+from tritonfleet.gateway.exchange import Wait, Watchdog
+from tritonfleet.gateway.keys import KeyRing
+from tritonfleet.gateway.limits import Limits
+from tritonfleet.gateway.line import Line
+from tritonfleet.gateway.metrics import Metrics
+from tritonfleet.gateway.names import Names
+from tritonfleet.wire import Route
+
+
+class Core:
+    """The state of one worker: routes, engines, lines, limits, metrics."""
+
+    def __init__(self, options: GatewayOptions, board: Board) -> None:
+        self.options = options
+        self.names = Names()
+        self.known = False
+        """Whether the routes were ever heard of."""
+        self.metrics = Metrics()
+        self.engines = Engines(board)
+        self.keys = KeyRing(Path(options.keys) if options.keys else None)
+        self.limits = Limits(board, self.metrics)
+        self.bodies = BodyReader(options.max_body_bytes, options.max_held_bytes)
+        self.watchdog = Watchdog(
+            {
+                Wait.BODY: options.stall_seconds,
+                Wait.CLIENT: options.stall_seconds,
+                Wait.ENGINE: options.engine_silence_seconds,
+            }
+        )
+        self._replicas: dict[str, int] = {}
+        self._lines: dict[str, Line] = {}
+
+    def update(self, routes: tuple[Route, ...]) -> None:
+        """Take the fleet's routes as they are now."""
+        self.names = Names(routes)
+        self.known = True
+        self._replicas = {route.model: len(route.endpoints) for route in routes}
+        for line in self._lines.values():
+            line.advance()
+
+    @asynccontextmanager
+    async def turn(self, model: str, priority: int) -> AsyncIterator[None]:
+        """Hold one of the turns of *model*; raise Problem (429) when it is overloaded."""
+        line = self._line(model)
+        started = time.perf_counter()
+        waits = line.full
+        if waits:
+            self.metrics.gauges["waiting"].labels(model).inc()
+        try:
+            await line.take(model, priority)
+        finally:
+            if waits:
+                self.metrics.gauges["waiting"].labels(model).dec()
+        self.metrics.observe("wait_seconds", time.perf_counter() - started, model)
+        gauge = self.metrics.gauges["in_flight"].labels(model)
+        gauge.inc()
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            gauge.dec()
+            line.give_back(time.monotonic() - began)
+
+    def _line(self, model: str) -> Line:
+        found = self._lines.get(model)
+        if found is None:
+            options = self.options
+            found = self._lines[model] = Line(
+                lambda: self._turns(model), math.ceil(options.max_waiting / options.workers), options.max_wait_seconds
+            )
+        return found
+
+    def _turns(self, model: str) -> int:
+        """Return this worker's share of the requests that may be at the model's engines at once."""
+        return math.ceil(self.options.max_running * self._replicas.get(model, 0) / self.options.workers)
