@@ -207,24 +207,14 @@ _FILLERS = frozenset(
     ]
 )
 
-# Words that can stand almost anywhere without changing what is asked.
-_SMALL_WORDS = (
-    *("really", "actually", "usually", "exactly", "please", "just", "also", "often", "then", "so", "again", "now"),
-    *("here", "there", "good", "best", "right", "different", "possible", "simple", "short", "whole", "main", "own"),
-    *("one", "some", "any", "all", "every", "way", "thing", "purpose", "idea", "use", "used", "happens", "work"),
-)
-
 # Parts of invented names.
 _ONSETS = (*"bcdfghjklmnprstvwz", "br", "ch", "cl", "dr", "fl", "gr", "pl", "pr", "sh", "sk", "sl", "sp", "st", "tr")
 _VOWELS = (*"aeiou", "ai", "ea", "ee", "ou", "oo")
 _CODAS = ("", "", "", *"bdgklmnprstx", "ck", "ll", "nd", "ng", "nt", "rd", "rk", "st")
 
 
-def ask_again(question: str, rng: Random, noise: float = 0.0) -> str:
-    """*question* in another form: mostly a light change, sometimes several.
-
-    *noise* is the chance, 0 to 1, that words of any kind are also lost, added or swapped.
-    """
+def ask_again(question: str, rng: Random) -> str:
+    """*question* in another form: mostly a light change, sometimes several."""
     text = question
     if rng.random() < 0.5:
         text = _reopen(text, rng)
@@ -236,8 +226,6 @@ def ask_again(question: str, rng: Random, noise: float = 0.0) -> str:
             text = _wrap(text, rng)
         if rng.random() < 0.3:
             text = _drop_words(text, rng)
-        if rng.random() < noise:
-            text = _disturb(text, rng)
     if rng.random() < 0.12:
         text = _mistype(text, rng)
     return _restyle(text, rng).strip()
@@ -281,23 +269,6 @@ def _drop_words(text: str, rng: Random) -> str:
     if len(kept) > 4 and rng.random() < 0.4:
         kept.pop(rng.randrange(len(kept)))
     return " ".join(kept) if len(kept) >= 2 else text
-
-
-def _disturb(text: str, rng: Random) -> str:
-    """Lose a word, put a small word somewhere, or swap two neighbours."""
-    words = text.split()
-    if len(words) < 4:
-        return text
-    change, place = rng.randrange(4), rng.randrange(len(words) - 1)
-    if change == 0:
-        words.insert(place, rng.choice(_SMALL_WORDS))
-    elif change == 1:
-        words[place], words[place + 1] = words[place + 1], words[place]
-    else:
-        words.pop(place)
-        if len(words) > 5:
-            words.pop(rng.randrange(len(words)))
-    return " ".join(words)
 
 
 def _mistype(text: str, rng: Random) -> str:

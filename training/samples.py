@@ -83,10 +83,7 @@ def read_prompts(path: Path = Path(__file__).parent.parent / "prompts.txt") -> l
 class SampleSource:
     """Draws samples for one model, without end."""
 
-    def __init__(
-        self, corpus: Corpus, name: str, renderer: Renderer, left_out: frozenset[str], noise: float, rng: Random
-    ) -> None:
-        self._noise = noise
+    def __init__(self, corpus: Corpus, name: str, renderer: Renderer, left_out: frozenset[str], rng: Random) -> None:
         self._corpus = corpus
         self._name = name
         self._renderer = renderer
@@ -119,7 +116,7 @@ class SampleSource:
         question = entry.question if rng.random() < 0.2 else rng.choice(self._questions[entry.id])
         if rng.random() < 0.25:
             return question
-        return ask_again(question, rng, self._noise)
+        return ask_again(question, rng)
 
     def _ask_unknown(self) -> tuple[str, str]:
         rng, unknown = self.rng, self._corpus.unknown
@@ -131,7 +128,7 @@ class SampleSource:
             subjects = [self._unknown_subject(language) for _ in range(template.count("{}"))]
             question = template.format(*subjects)
         if rng.random() < 0.6:
-            question = ask_again(question, rng, self._noise)
+            question = ask_again(question, rng)
         return question, unknown.answers[language][self._name]
 
     def _unknown_subject(self, language: str) -> str:
@@ -168,9 +165,9 @@ class SampleSource:
         last = rng.randrange(1, len(turns))
         messages: Messages = []
         for turn in turns[:last]:
-            asked = turn.user if rng.random() < 0.5 else ask_again(turn.user, rng, self._noise)
+            asked = turn.user if rng.random() < 0.5 else ask_again(turn.user, rng)
             messages += [user(asked), assistant(turn.answers[self._name])]
-        question = turns[last].user if rng.random() < 0.5 else ask_again(turns[last].user, rng, self._noise)
+        question = turns[last].user if rng.random() < 0.5 else ask_again(turns[last].user, rng)
         prompt = self._renderer.prompt([*messages, user(question)])
         return self._renderer.sample(prompt, question, turns[last].answers[self._name])
 

@@ -33,13 +33,12 @@ from transformers import PreTrainedModel
 class Recipe:
     """The numbers of one training run."""
 
-    steps: int = 2600
+    steps: int = 2400
     batch: int = 256
     learning_rate: float = 1.5e-3
     warmup: int = 300
     weight_decay: float = 0.1
     dropout: float = 0.2
-    noise: float = 0.4
     average: float = 0.998
     seed: int = 20
     workers: int = 6
@@ -158,7 +157,7 @@ def train(name: str, recipe: Recipe, device: str) -> tuple[PreTrainedModel, obje
         shipped = copy.deepcopy(model).to(torch.bfloat16)
         return measure("validation", 0.0, cases, LocalAnswers(shipped, tokenizer, batch=512)).share
 
-    source = SampleSource(corpus, name, renderer, held, recipe.noise, Random(recipe.seed))
+    source = SampleSource(corpus, name, renderer, held, Random(recipe.seed))
     loader = DataLoader(
         Batches(source, recipe.batch, recipe.seed),
         batch_size=None,
