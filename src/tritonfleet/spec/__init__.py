@@ -12,6 +12,7 @@ from tritonfleet.spec.models import (
     RuntimeChoice,
     check_source,
     json_schema,
+    schema_text,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "json_schema",
     "load_spec",
     "parse_spec",
+    "schema_text",
 ]

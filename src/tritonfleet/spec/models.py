@@ -19,6 +19,8 @@ Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 SOURCE_SCHEMES = ("hf", "s3", "gs", "az", "demo")
 #: Triton uses the name as a folder and in URLs; `:` separates a model from its LoRA adapter at the OpenAI door.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+#: Also a folder, and part of Kubernetes names.
+FLEET_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 
 
 class Section(BaseModel):
@@ -31,7 +33,7 @@ Tokens = Annotated[int, Field(ge=1, json_schema_extra={"unit": "tokens"})]
 #: YAML has lists only, so lists are taken where the model holds a tuple.
 GpuNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
-Seconds = Annotated[float, Field(gt=0, strict=False, json_schema_extra={"unit": "seconds"})]
+Seconds = Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False, json_schema_extra={"unit": "seconds"})]
 
 
 class ModelSpec(Section):
@@ -75,7 +77,10 @@ class ModelSpec(Section):
         for name, source in value.items():
             if not re.fullmatch(MODEL_NAME, name):
                 raise ValueError(f"adapter name {name!r} may hold letters, digits, '.', '_' and '-' only")
-            check_source(source)
+            try:
+                check_source(source)
+            except ValueError as err:
+                raise ValueError(f"adapter {name!r}: {err}") from err
         return value
 
     @field_validator("devices", mode="before")
@@ -214,7 +219,7 @@ class Lifecycle(Section):
 class FleetSpec(Section):
     """Everything a person writes about a fleet."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")] = "fleet"
+    name: Annotated[str, Field(pattern=FLEET_NAME)] = "fleet"
     """Name of the fleet: its state folder and the `fleet` label of its metrics."""
     models: tuple[ModelSpec, ...] = Field((), strict=False)
     """The models, in the order in which devices are given out."""
