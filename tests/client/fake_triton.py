@@ -244,7 +244,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
                 await self._send(request, response, self._json(seen, text, tokens, final))
         except ValueError as err:
             if not response.prepared:
-                return web.json_response({"error": str(err)}, status=400)
+                return web.Response(body=f"data: {json.dumps({'error': str(err)})}\n\n".encode(), status=400)
             await self._send(request, response, {"error": str(err)})
         return response
 

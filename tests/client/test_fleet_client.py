@@ -93,7 +93,7 @@ async def test_other_kind_of_model(address: Address) -> None:
 async def test_refused(address: Address, stream: bool) -> None:
     """The model's own words are in the error."""
     async with FleetClient(address) as client:
-        with pytest.raises(RequestRefused, match=r"model 'refusing' refused.*temperature must be a number"):
+        with pytest.raises(RequestRefused, match=r"model 'refusing' refused.*: temperature must be a number$"):
             await client.generate(GenerateRequest("refusing", "a", stream=stream))
 
 
@@ -163,6 +163,14 @@ async def test_wrong_door(triton: FakeTriton) -> None:
             await client.check_live()
     async with FleetClient(f"http://127.0.0.1:{triton.grpc_port}") as client:
         with pytest.raises(Unreachable, match="does not speak HTTP; drop --http"):
+            await client.check_live()
+
+
+async def test_port_that_closes() -> None:
+    """Triton's HTTP server closes a gRPC connection; the message names the other door all the same."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server, FleetClient(f"grpc://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(Unreachable, match="does not speak gRPC; add --http"):
             await client.check_live()
 
 

@@ -41,6 +41,9 @@ _OPTIONS = [
 ]
 #: Makes Triton end a stream with the error's real status code instead of a message without one.
 _STREAM_METADATA = (("triton_grpc_error", "true"),)
+#: What grpc says when there was no connection, and further when that is not because of what answered.
+_NO_CONNECTION = ("failed to connect", "resolving", "resolution")
+_NOBODY_THERE = ("refused", "resolving", "resolution", "timed out", "timeout", "unreachable", "no route")
 #: What grpc says when a connection breaks under a call.
 _BROKEN_CONNECTION = (
     "stream removed",
@@ -177,8 +180,8 @@ def to_error(address: Address, code: grpc.StatusCode, details: str, model: str) 
     grpc reports its own failures with the same codes as the server's, so those are known by their texts.
     """
     text = details.lower()
-    if code is grpc.StatusCode.UNAVAILABLE and ("failed to connect" in text or "resol" in text):
-        if "http1" in text or "http/2" in text:
+    if code is grpc.StatusCode.UNAVAILABLE and any(sign in text for sign in _NO_CONNECTION):
+        if not any(sign in text for sign in _NOBODY_THERE):
             return Unreachable(f"{address} does not speak gRPC; add --http, or give Triton's gRPC port (8001)")
         return Unreachable(
             f"nothing answers at {address} ({details}); start a fleet with `tritonfleet up`, or name its address "

@@ -155,9 +155,9 @@ def _elements(value: Any) -> list[Any]:
 
 
 def refusal(address: Address, model: str, status: int, body: bytes) -> RequestFailed:
-    """Return our error for an answer that is not 200."""
+    """Return our error for an answer that is not 200; generate_stream wraps its JSON in an event."""
     try:
-        answer = json.loads(body)
+        answer = json.loads(body.removeprefix(b"data:"))
     except ValueError:
         answer = None
     if not isinstance(answer, Mapping) or "error" not in answer:
