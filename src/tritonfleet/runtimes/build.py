@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def fitting(kind: Kind, environ: Mapping[str, str]) -> list[Interpreter]:
     fit = []
     for python in available(environ):
         refusal = kind.python.refusal(python)
-        if refusal is None and not (python.has_venv or _host_pip()):
+        if refusal is None and not (python.has_venv or pip.host_runner()):
             refusal = f"{python}: it cannot make virtual environments (apt-get install python{python.minor}-venv)"
         if refusal:
             refusals.append(refusal)
@@ -87,7 +86,7 @@ def fitting(kind: Kind, environ: Mapping[str, str]) -> list[Interpreter]:
 
 def _preferred(kind: Kind, fit: list[Interpreter], environ: Mapping[str, str], scratch: Path) -> Interpreter:
     """Return the first Python for which pip offers a CPU build of ``kind.prefers``, else the first of all."""
-    asker = next((python.executable for python in fit if python.has_pip), None) or _host_pip()
+    asker = Path(sys.executable) if pip.host_runner() else next((one.executable for one in fit if one.has_pip), None)
     requirement = f"{kind.prefers}=={kind.pinned(kind.prefers)}"
     if asker is not None:
         for minor in dict.fromkeys(python.minor for python in fit):
@@ -95,16 +94,6 @@ def _preferred(kind: Kind, fit: list[Interpreter], environ: Mapping[str, str], s
             if version is not None and version.endswith("+cpu"):
                 return next(python for python in fit if python.minor == minor)
     return fit[0]
-
-
-def _host_pip() -> Path | None:
-    """Return the running Python if it has a pip that can install into another environment (pip 22.3 or later)."""
-    try:
-        import pip as installed
-    except ImportError:
-        return None
-    major, minor = (int(part) for part in installed.__version__.split(".")[:2])
-    return Path(sys.executable) if (major, minor) >= (22, 3) else None
 
 
 class _Build:
@@ -145,8 +134,8 @@ class _Build:
             raise pip.failed(self._kind.name, doing, status, self._store.log(self._kind))
 
     def _make_environment(self, base: Interpreter, output: TextIO) -> None:
-        words = ["venv", *([] if base.has_venv else ["--without-pip"]), str(self._folder)]
-        command = pip.tied(base.executable, os.getpid(), words)
+        words = [*([] if base.has_venv else ["--without-pip"]), str(self._folder)]
+        command = pip.tied_module(base.executable, "venv", words)
         self._run("making the virtual environment", command, output, pip.environment(self._environ))
 
     def _install(self, base: Interpreter, output: TextIO) -> None:
@@ -171,8 +160,7 @@ class _Build:
             site=site_packages(self._folder, base.minor),
             log=output,
             environ=self._environ,
-            parent=os.getpid(),
-            pip=None if base.has_venv else _host_pip(),
+            runner=None if base.has_venv else pip.host_runner(),
             keep=(self._lock,),
             report=report,
         )
@@ -190,7 +178,7 @@ class _Build:
             assert base.libdir is not None
             environ |= stub_environment(self._python, base.libdir, server, environ)
             _check_usage(server, environ, self._store.log(self._kind))
-        self._run("importing it", [str(self._python), "-c", self._kind.verify], output, environ)
+        self._run("importing it", pip.tied(self._python, self._kind.verify), output, environ)
         self._say("installing", total)
 
     def _manifest(self, base: Interpreter, seconds: float) -> Manifest:

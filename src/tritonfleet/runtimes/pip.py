@@ -6,8 +6,11 @@ left out. pip dies with the process that started it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import re
+import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +21,16 @@ from typing import TextIO
 from tritonfleet.errors import RuntimeMissing
 from tritonfleet.progress import size_text
 
-#: Runs a module, and asks the kernel to end it when its parent ends: a killed install leaves no pip behind.
-TIED = (
-    "import ctypes, os, runpy, sys; ctypes.CDLL(None).prctl(1, 15); "
-    "parent = int(sys.argv.pop(1)); os.getppid() == parent or sys.exit(1); "
-    "sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
+#: Asks the kernel to end this process when its parent ends (PR_SET_PDEATHSIG): a killed install leaves no pip behind.
+_TIE = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit("the process that started this one has ended")
+"""
+_RUN_MODULE = "import runpy; sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+#: pip's own way to work on another environment (`pip --python`, pip 22.3 and later), without its second process.
+_RUN_FILE = "import runpy; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
 #: They would send the packages to another folder than the environment.
 _MISLEADING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH", "PYTHONHOME")
 #: pip's complaints about optional places that are not there; they hide the line that matters.
@@ -84,9 +91,21 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"}
 
 
-def tied(python: Path, parent: int, arguments: Sequence[str]) -> list[str]:
-    """Return the command that runs the module ``arguments[0]`` of *python*, tied to the life of process *parent*."""
-    return [str(python), "-c", TIED, str(parent), *arguments]
+def tied(python: Path, code: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs *code* in *python*; it ends when the present process ends."""
+    return [str(python), "-c", _TIE + code, str(os.getpid()), *arguments]
+
+
+def tied_module(python: Path, module: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs ``python -m module``, tied as in ``tied``."""
+    return tied(python, _RUN_MODULE, [module, *arguments])
+
+
+def host_runner() -> Path | None:
+    """Return the file that makes the running Python's pip work in another Python, or None where there is none."""
+    spec = importlib.util.find_spec("pip")
+    runner = Path(spec.origin).with_name("__pip-runner__.py") if spec is not None and spec.origin else None
+    return runner if runner is not None and runner.exists() else None
 
 
 @dataclass
@@ -126,9 +145,6 @@ class Child:
 
 def _lines(process: subprocess.Popen[bytes], tick: Callable[[], None]) -> Iterator[str]:
     """Yield the output's lines as they come, calling *tick* while there are none."""
-    import os
-    import select
-
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     rest = b""
@@ -163,17 +179,16 @@ def install(
     site: Path,
     log: TextIO,
     environ: Mapping[str, str],
-    parent: int,
-    pip: Path | None,
+    runner: Path | None,
     keep: Sequence[int],
     report: Callable[[Step], None],
 ) -> int:
     """Run ``pip install`` for the environment of *python* and return its exit status.
 
-    *site* is the environment's site-packages, where installed packages are counted; *pip* is another Python whose pip
-    does the work when the environment has none.
+    *site* is the environment's site-packages, where installed packages are counted; *runner* is another Python's pip
+    (see ``host_runner``) that does the work when the environment has none.
     """
-    words = ["pip", *(["--python", str(python)] if pip else ()), "install", "--no-input", "--only-binary=:all:"]
+    words = ["install", "--no-input", "--only-binary=:all:"]
     words += ["--disable-pip-version-check", "--progress-bar=off", *arguments]
     reading = Reading()
     started = time.monotonic()
@@ -185,7 +200,8 @@ def install(
             step = replace(step, packages=_installed(site) - before)
         report(step)
 
-    return Child(tied(pip or python, parent, words), environment(environ), log, keep).run(reading.take, tick)
+    command = tied(python, _RUN_FILE, [str(runner), *words]) if runner else tied_module(python, "pip", words)
+    return Child(command, environment(environ), log, keep).run(reading.take, tick)
 
 
 def _installed(site: Path) -> int:
