@@ -12,13 +12,20 @@ from tritonfleet.spec.explain import explain
 from tritonfleet.spec.models import FleetSpec
 from tritonfleet.spec.places import Loader, Location, by_location, line_at, line_of_words, refuse_odd_nodes, text_at
 
+#: The smallest fleet: it needs neither a GPU nor a download.
+FIRST_SPEC = """\
+models:
+  - name: llama2
+    source: demo://llama2
+"""
+
 
 def load_spec(path: Path) -> FleetSpec:
     """Read the spec at *path*; raise SpecError naming file, line, value and fix."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecError(f"{path}: there is no such file; write one, or start from examples/demo.yaml") from None
+        raise SpecError(f"{path}: there is no such file; a first one can be\n{FIRST_SPEC}") from None
     except IsADirectoryError:
         raise SpecError(f"{path}: this is a folder; name the fleet.yaml in it") from None
     except (OSError, UnicodeDecodeError) as err:

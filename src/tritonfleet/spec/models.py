@@ -29,6 +29,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
 
+def _allow_one_number(schema: dict[str, Any]) -> None:
+    """Let an editor accept ``devices: 0``, which is read as ``[0]``."""
+    schema["anyOf"].append({"type": "integer", "minimum": 0})
+
+
 Tokens = Annotated[int, Field(ge=1, json_schema_extra={"unit": "tokens"})]
 #: YAML has lists only, so lists are taken where the model holds a tuple.
 GpuNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
@@ -45,7 +50,7 @@ class ModelSpec(Section):
     """Folder, hf://org/name[@revision], s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or demo://llama2."""
     engine: EngineName = "vllm"
     """Program that runs the model."""
-    devices: Literal["auto", "cpu"] | GpuNumbers = "auto"
+    devices: Annotated[Literal["auto", "cpu"] | GpuNumbers, Field(json_schema_extra=_allow_one_number)] = "auto"
     """GPU numbers such as [0] or [0, 1], cpu, or auto: the next free GPUs, the CPU where there is none."""
     tensor_parallel: Annotated[int, Field(ge=1)] = 1
     """GPUs that each replica's weights are split over."""
