@@ -118,7 +118,7 @@ def test_files_that_came_before_an_interrupt_are_kept(source: str, resolve: Reso
     model = resolve(source)
     partial = model.path.rename(model.path.with_name(f"{model.path.name}.partial"))
     (partial / "config.json").unlink()
-    (partial / "config.json.part").write_bytes(b"half")
+    (partial / ".config.json.part").write_bytes(b"half")
     model = resolve(source)
     assert resolve.downloaded == len(model_files()["config.json"])
     assert sorted(path.name for path in model.path.iterdir()) == sorted(model_files())

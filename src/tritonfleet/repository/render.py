@@ -14,8 +14,14 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from tritonfleet.bridge.interface import (
+    BLUEPRINT_INPUTS,
+    BLUEPRINT_OUTPUTS,
+    NVIDIA_INPUTS,
+    NVIDIA_OUTPUTS,
+    TensorSpec,
+)
 from tritonfleet.engines.arguments import read_arguments
-from tritonfleet.repository.tensors import INPUTS, OUTPUTS, Tensor
 from tritonfleet.sources.model import ResolvedModel
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 
@@ -39,7 +45,8 @@ def render_repository(spec: FleetSpec, resolved: Mapping[str, ResolvedModel]) ->
         files[folder / "1/model.json"] = _json(engine_arguments(model, source))
         if model.lora:
             adapters = {
-                name: resolved[name].reference if name in resolved else text for name, text in model.lora.items()
+                name: resolved[name].reference if name in resolved else text.removeprefix("hf://")
+                for name, text in model.lora.items()
             }
             files[folder / "1/multi_lora.json"] = _json(adapters)
     return files
@@ -52,9 +59,10 @@ def render_config(model: ModelSpec, source: ResolvedModel) -> str:
     body.model_transaction_policy.decoupled = True
     # The engine chooses its devices itself, and KIND_GPU is refused with tensor parallelism.
     body.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_MODEL)
-    for tensor in INPUTS:
+    for tensor in NVIDIA_INPUTS + BLUEPRINT_INPUTS:
+        # Optional one and all: a request carries text_input, PROMPT or embedding_request.
         _declare(body.input.add(optional=True), tensor)
-    for tensor in OUTPUTS:
+    for tensor in NVIDIA_OUTPUTS + BLUEPRINT_OUTPUTS:
         _declare(body.output.add(), tensor)
     for key, value in _parameters(model, source).items():
         body.parameters[key].string_value = value
@@ -62,10 +70,10 @@ def render_config(model: ModelSpec, source: ResolvedModel) -> str:
     return HEADER + _text(head) + "max_batch_size: 0\n" + _text(body)
 
 
-def _declare(message: Any, tensor: Tensor) -> None:
+def _declare(message: Any, tensor: TensorSpec) -> None:
     message.name = tensor.name
-    message.data_type = pb.DataType.Value(tensor.type)
-    message.dims.append(tensor.dim)
+    message.data_type = pb.DataType.Value(tensor.data_type)
+    message.dims.extend(tensor.dims)
 
 
 def _parameters(model: ModelSpec, source: ResolvedModel) -> dict[str, str]:

@@ -112,6 +112,18 @@ class ObjectStore:
         except Exception as err:
             self._explain(err, "get", name)
 
+    def fetch(self, entry: StoredObject, target: Path, add: Callable[[int], None]) -> None:
+        """Copy one object to *target*, which gets its name, and replaces what was there, once it is complete."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        self.download(entry.name, part, add)
+        size = part.stat().st_size
+        if size != entry.size:
+            raise SourceError(
+                f"{self.address}/{entry.name}: got {size} of {entry.size} bytes; it changed meanwhile, try again"
+            )
+        part.replace(target)
+
     def upload(self, path: Path, name: str, add: Callable[[int], None]) -> None:
         """Copy a file to the object *name*."""
         options = {"chunksize": S3_PART_BYTES} if self.address.scheme == "s3" else {}
@@ -207,7 +219,6 @@ def copy_all(jobs: Mapping[str, Callable[[Callable[[int], None]], None]], meter:
             pool.shutdown(wait=True, cancel_futures=True)
             meter.reraise()
             raise
-    meter.finish()
 
 
 class _Counter(Callback):  # type: ignore[misc]

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial as bind
 from pathlib import Path
 
 from tritonfleet.errors import SourceError
@@ -117,11 +118,10 @@ class Snapshots:
         missing = {name: entry for name, entry in objects.items() if not (partial / name).is_file()}
         total = sum(entry.size for entry in missing.values())
         require_space(self._root, total, self._label)
-        jobs = {
-            name: lambda add, entry=entry: _fetch(store, entry, partial / entry.name, add)
-            for name, entry in missing.items()
-        }
-        copy_all(jobs, Meter(self._label, total, progress))
+        meter = Meter(self._label, total, progress)
+        jobs = {name: bind(store.fetch, entry, partial / name) for name, entry in missing.items()}
+        copy_all(jobs, meter)
+        meter.finish()
 
     def _link_unchanged(self, partial: Path, objects: Mapping[str, StoredObject]) -> None:
         for folder in self._complete():
@@ -154,19 +154,6 @@ class Snapshots:
                 log.info("%s: another process downloads it; waiting", self._label)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _fetch(store: ObjectStore, entry: StoredObject, target: Path, add: object) -> None:
-    """Download one object; it gets its name once it is complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    store.download(entry.name, part, add)  # type: ignore[arg-type]
-    size = part.stat().st_size
-    if size != entry.size:
-        raise SourceError(
-            f"{store.address}/{entry.name}: got {size} of {entry.size} bytes; it changed meanwhile, try again"
-        )
-    part.replace(target)
 
 
 def _digest(objects: Mapping[str, StoredObject]) -> str:
