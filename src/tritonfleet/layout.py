@@ -45,6 +45,11 @@ class Layout:
         """One log file a process."""
         return self.state / "logs"
 
+    @property
+    def keys_file(self) -> Path:
+        """API keys of the OpenAI door, hashed."""
+        return self.state / "keys.json"
+
     def engine_socket(self, model: str, replica: int) -> Path:
         """Socket of one engine; the name is a digest because model names can be long."""
         digest = hashlib.sha256(model.encode()).hexdigest()[:8]

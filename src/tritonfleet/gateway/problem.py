@@ -26,6 +26,8 @@ _TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+#: What FastAPI (vLLM, SGLang, TensorRT-LLM), llama.cpp and aiohttp say of a path they do not have.
+_MISSING_PATH = frozenset({"not found", "file not found", "method not allowed"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,6 +96,11 @@ def engine_error(status: int, raw: bytes) -> dict[str, Any]:
     error.setdefault("param", None)
     error.setdefault("code", status)
     return {**error, "src": "engine"}
+
+
+def is_missing_path(status: int, message: str) -> bool:
+    """Whether an engine's error says that it has no such path, rather than no such model."""
+    return status in (404, 405) and message.lower().removeprefix(f"{status}: ") in _MISSING_PATH
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class _Passage:
         raw = await answer.read(MAX_ERROR_BYTES)
         error = problems.engine_error(answer.status, raw)
         status = answer.status
-        if status in (404, 405) and error["message"] in ("Not Found", "Method Not Allowed"):
+        if problems.is_missing_path(status, str(error["message"])):
             raise Problem(
                 501,
                 "not_supported",

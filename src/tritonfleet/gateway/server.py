@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import uvicorn
 
 from tritonfleet.errors import AlreadyRunning, UsageError
@@ -51,9 +52,8 @@ def check_free(host: str, port: int) -> None:
             raise AlreadyRunning(f"doors.openai: port {port} of {host} is taken ({err.strerror})") from err
 
 
-def serve(options: GatewayOptions, board_path: Path | None = None, worker: int = 0) -> None:
-    """Serve until SIGTERM or SIGINT, then finish running requests within ``drain_seconds``."""
-    board = Board(board_path, options.workers, worker)
+def build_server(options: GatewayOptions, board: Board) -> uvicorn.Server:
+    """Return the server of one worker; it is not started."""
     config = uvicorn.Config(
         build_app(options, board),
         http=protocol(options.header_seconds),
@@ -68,9 +68,17 @@ def serve(options: GatewayOptions, board_path: Path | None = None, worker: int =
         timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
         backlog=BACKLOG,
     )
+    return uvicorn.Server(config)
+
+
+def serve(options: GatewayOptions, board_path: Path | None = None, worker: int = 0) -> None:
+    """Serve until SIGTERM or SIGINT, then finish running requests within ``drain_seconds``."""
+    prometheus_client.disable_created_metrics()  # a series for the birth of every other one
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    board = Board(board_path, options.workers, worker)
     with listen(options.host, options.port) as listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        log.info("listens on %s:%d", options.host, options.port)
+        build_server(options, board).run(sockets=[listener])
 
 
 def _is_news(record: logging.LogRecord) -> bool:
