@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -33,7 +34,7 @@ def post(fleet: RunningFleet, path: str, body: dict[str, Any] | None = None, tim
             return Outcome(True, text=text, status=response.status)
     except urllib.error.HTTPError as err:
         return Outcome(False, error=err.read().decode(), status=err.code)
-    except OSError as err:
+    except (OSError, http.client.HTTPException) as err:
         return Outcome(False, error=str(err))
 
 

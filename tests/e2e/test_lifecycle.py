@@ -159,9 +159,9 @@ def test_logs_show_each_part(maker: Maker) -> None:
     fleet = maker([model("alpha")], lifecycle=LIFECYCLE)
     base = [*COMMAND, "logs", "--fleet", str(fleet.spec_path), "--state", str(fleet.layout.state)]
     for name, words in (("supervisor", "alpha: ready"), ("triton", "successfully loaded 'alpha'")):
-        done = subprocess.run([*base[:3], name, *base[3:]], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*base[:4], name, *base[4:]], capture_output=True, text=True, timeout=60, check=False)
         assert words in done.stdout, done.stderr
-    done = subprocess.run([*base[:3], "alpa", *base[3:]], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*base[:4], "alpa", *base[4:]], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "did you mean 'alpha'?" in done.stderr
 
