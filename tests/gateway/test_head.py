@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tritonfleet.gateway.head import conversation, field, model_of, read_head, with_fields
 from tritonfleet.gateway.problem import Problem
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),

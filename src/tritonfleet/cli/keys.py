@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from tritonfleet.cli.context import FleetHome
 from tritonfleet.errors import UsageError
@@ -30,7 +30,8 @@ def check_models(home: FleetHome, names: Sequence[str]) -> None:
 
 def table(keys: Sequence[Key]) -> Table:
     """Return the keys as a table."""
-    found = Table("name", "id", "key", "models", "requests/min", "tokens/min", "priority", "created")
+    models = Column("models", overflow="fold", min_width=12)
+    found = Table("name", "id", "key", models, "req/min", "tok/min", "priority", "created")
     for key in keys:
         found.add_row(
             key.name,
@@ -40,7 +41,7 @@ def table(keys: Sequence[Key]) -> Table:
             _number(key.requests_per_minute),
             _number(key.tokens_per_minute),
             str(key.priority),
-            key.created,
+            key.created[: len("2026-01-31")],
         )
     return found
 
@@ -50,4 +51,4 @@ def _full(model: str, adapters: Sequence[str] | dict[str, str]) -> list[str]:
 
 
 def _number(limit: int | None) -> str:
-    return "unlimited" if limit is None else f"{limit:,}"
+    return "any" if limit is None else f"{limit:,}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from starlette.types import Receive
 
 from tritonfleet.gateway.engines import Headers
@@ -12,6 +15,8 @@ from tritonfleet.gateway.problem import Problem
 _CLOSE = {"connection": "close"}
 #: Smaller bodies are not counted against the total: their number is bounded by the connections.
 SMALL_BYTES = 16 * 1024
+#: Longest time in which the rest of a refused body is read.
+LINGER_SECONDS = 2.0
 
 
 class BodyReader:
@@ -52,6 +57,20 @@ class BodyReader:
         exchange.wait = Wait.NOTHING
         exchange.steps += 1
         return body
+
+    async def linger(self, receive: Receive) -> None:
+        """Read and drop what is left of a body, within limits.
+
+        Closing with unread bytes resets the connection, and the client would lose the error that it was just sent.
+        """
+        left = self._max_body
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
     def release(self, body: bytes | bytearray) -> None:
         """Tell that a body is not held any more."""

@@ -86,7 +86,7 @@ class _Passage:
         except ClientGone:
             metrics.count("client_gone", self._model)
         except Problem as problem:
-            await self._fail(problem)
+            await self._fail(problem, receive)
         finally:
             if self._model != "unknown":
                 metrics.observe("request_seconds", time.perf_counter() - self._begun, self._model)
@@ -212,7 +212,7 @@ class _Passage:
         await self._respond(status, problems.body(error), kept)
         self._core.metrics.count("requests", self._model, self._kind.path, str(status), "engine")
 
-    async def _fail(self, problem: Problem) -> None:
+    async def _fail(self, problem: Problem, receive: Receive) -> None:
         """Answer with an error; in the middle of an answer, as an event, or by breaking off."""
         metrics = self._core.metrics
         metrics.count("requests", self._model, self._kind.path, str(problem.status), problem.src)
@@ -222,13 +222,14 @@ class _Passage:
             log.warning("request %s: %s", self._id, problem)
         if not self._started:
             headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
-            await self._respond(problem.status, problems.body(problem.error), headers)
+            unread = receive if problem.headers.get("connection") == "close" else None
+            await self._respond(problem.status, problems.body(problem.error), headers, unread)
         elif self._is_stream and self._tail.endswith(_EVENT_END):
             event = problems.event(problem.error)
             await self._send({"type": "http.response.body", "body": event, "more_body": False})
         # else: the server closes the connection, and the client sees that the answer is not complete
 
-    async def _respond(self, status: int, body: bytes, headers: Headers) -> None:
+    async def _respond(self, status: int, body: bytes, headers: Headers, unread: Receive | None = None) -> None:
         self._started = True
         own = [
             (b"content-type", b"application/json"),
@@ -236,7 +237,10 @@ class _Passage:
             (b"x-request-id", self._id.encode("latin-1")),
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._send({"type": "http.response.body", "body": body, "more_body": unread is not None})
+        if unread is not None:
+            await self._core.bodies.linger(unread)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _request_id(headers: Headers) -> str:

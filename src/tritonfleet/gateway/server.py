@@ -73,7 +73,7 @@ def build_server(options: GatewayOptions, board: Board) -> uvicorn.Server:
 
 def serve(options: GatewayOptions, board_path: Path | None = None, worker: int = 0) -> None:
     """Serve until SIGTERM or SIGINT, then finish running requests within ``drain_seconds``."""
-    prometheus_client.disable_created_metrics()  # a series for the birth of every other one
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for the birth of every other one
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     board = Board(board_path, options.workers, worker)
     with listen(options.host, options.port) as listener:
