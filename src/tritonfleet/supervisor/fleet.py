@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,10 @@ class Fleet:
         include = self._spec.repository
         if not include.include:
             return
-        names = {entry.name for entry in await self._triton.http.index()} - set(self._units)
-        wanted = names if include.load == "all" else set(include.load)
+        wanted: set[str] = set()
+        with suppress(TritonFailed):  # it went down meanwhile, and loads again when it is back
+            names = {entry.name for entry in await self._triton.http.index()} - set(self._units)
+            wanted = names if include.load == "all" else set(include.load)
         for name in sorted(wanted):
             try:
                 await self._triton.http.load(name)
@@ -242,8 +245,9 @@ class Fleet:
         await self._refresh_others()
 
     async def _refresh_others(self) -> None:
-        ready = {entry.name for entry in await self._triton.http.index() if entry.state == "READY"}
-        self._others = tuple(sorted(ready - set(self._units)))
+        with suppress(TritonFailed):
+            ready = {entry.name for entry in await self._triton.http.index() if entry.state == "READY"}
+            self._others = tuple(sorted(ready - set(self._units)))
 
     def _on_engine_changed(self) -> None:
         """Take models whose engines were all given up out of Triton, so that readiness tells the truth."""

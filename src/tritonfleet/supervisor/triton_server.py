@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tritonfleet.engines.base import Runtime
+from tritonfleet.errors import TritonFailed
 from tritonfleet.layout import Layout
 from tritonfleet.spec.models import FleetSpec
 from tritonfleet.supervisor.policy import GiveUp, after_failure
@@ -187,7 +188,10 @@ class TritonServer:
 
     async def _was_needed(self, model: str, stubs: StubWatch) -> bool:
         """Tell a stub that died from one that was put away with its model."""
-        index = await self.http.index()
+        try:
+            index = await self.http.index()
+        except TritonFailed:
+            return False  # the server itself is going down, which is noticed elsewhere
         if all(entry.state != "READY" for entry in index if entry.name == model):
             return False
         return stubs.alive(model) < await self.http.instances(model)
