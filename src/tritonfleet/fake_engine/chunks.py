@@ -14,6 +14,8 @@ from tritonfleet.fake_engine.request import GenerationRequest, Prompt
 from tritonfleet.fake_engine.vocabulary import Vocabulary
 
 DONE = b"data: [DONE]\n\n"
+#: Kept, because json.dumps makes a new one for each event of a stream.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass
@@ -159,4 +161,4 @@ def _usage(prompt: int, completion: int) -> dict[str, int]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
