@@ -55,6 +55,9 @@ def _heading(status: FleetStatus) -> Text:
     )
     if status.triton_state != "ready":
         text.append(f"  triton {status.triton_state}", style=_STYLES.get(status.triton_state, ""))
+    text.append(f"  OpenAI {doors.get('openai', '?')}")
+    if status.gateway_state != "ready":
+        text.append(f"  gateway {status.gateway_state}", style=_STYLES.get(status.gateway_state, ""))
     return text
 
 

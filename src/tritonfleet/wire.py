@@ -7,7 +7,7 @@ The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its
     GET  /v1/routes?after=N          -> {"revision": N, "routes": [Route...]}; waits while nothing is newer than N
     GET  /v1/status                  -> FleetStatus
     GET  /v1/models/NAME             -> ModelStatus
-    GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton` or `supervisor`
+    GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton`, `gateway` or `supervisor`
     POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains
 
 An error is ``{"error": {"message": ..., "kind": CLASS_OF_FleetError}}`` with that class's HTTP status.
@@ -119,6 +119,8 @@ class FleetStatus:
     triton_pid: int | None = None
     triton_state: ModelState = "starting"
     triton_restarts: int = 0
+    gateway_state: ModelState = "starting"
+    gateway_reason: str = ""
     models: tuple[ModelStatus, ...] = ()
     others: tuple[str, ...] = ()
     """Ordinary Triton models that are loaded beside the fleet's own."""

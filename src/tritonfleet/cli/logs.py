@@ -36,7 +36,7 @@ def _paths(home: FleetHome, name: str | None) -> list[Path]:
     matching = [path for stem, path in found.items() if stem == name or stem.rpartition("-")[0] == name]
     if not matching:
         names = sorted(
-            {stem if stem in ("triton", "supervisor") else stem.rpartition("-")[0] or stem for stem in found}
+            {stem if stem in ("triton", "supervisor", "gateway") else stem.rpartition("-")[0] or stem for stem in found}
         )
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

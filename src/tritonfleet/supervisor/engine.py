@@ -56,6 +56,8 @@ class Engine:
         self._lifecycle = lifecycle
         self._spawner = spawner
         self._changed = changed
+        self._grace_seconds = lifecycle.stop_seconds
+        self._hurry: asyncio.Event | None = None
         self._failures: list[float] = []
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
@@ -74,6 +76,11 @@ class Engine:
     def ready(self) -> bool:
         """Whether it serves."""
         return self.state == "ready"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way: it serves, was given up, or is stopped."""
+        return self._settled.is_set()
 
     def want(self) -> None:
         """Ask for the engine to run; a given-up engine gets a fresh set of tries."""
@@ -100,8 +107,14 @@ class Engine:
             self._settled.clear()
             await self._settled.wait()
 
-    async def close(self) -> None:
-        """Stop for good."""
+    async def close(self, drain_seconds: float | None = None, hurry: asyncio.Event | None = None) -> None:
+        """Stop for good; *drain_seconds* replaces ``stop_seconds`` as the time between SIGTERM and the kill.
+
+        *hurry*, once set, ends the wait.
+        """
+        if drain_seconds is not None:
+            self._grace_seconds = drain_seconds
+        self._hurry = hurry
         await self.stop()
         self._owner.cancel()
         with suppress(asyncio.CancelledError):
@@ -168,8 +181,19 @@ class Engine:
             return await self._watch(program, started)
         finally:
             self._set("stopping", self.reason)
-            await program.stop(self._lifecycle.stop_seconds)
+            await self._end(program)
             self._program = None
+
+    async def _end(self, program: Program) -> None:
+        """Ask the program to end, and kill it at the deadline, or as soon as somebody is in a hurry."""
+        ending = asyncio.create_task(program.stop(self._grace_seconds))
+        if self._hurry is not None:
+            hurried = asyncio.create_task(self._hurry.wait())
+            await asyncio.wait({ending, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            if self._hurry.is_set():
+                program.kill()
+        await ending
 
     async def _watch(self, program: Program, started: float) -> str | None:
         ended = asyncio.create_task(program.wait())

@@ -11,15 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tritonfleet.engines.base import Call, Command
 from tritonfleet.errors import EngineFailed, FleetError, TritonFailed, UsageError
+from tritonfleet.gateway.command import command as gateway_command
+from tritonfleet.gateway.command import options_of
 from tritonfleet.supervisor.control import ControlServer
+from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.factory import UnitFactory
 from tritonfleet.supervisor.load import LOAD_SECONDS
 from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.triton import reachable
 from tritonfleet.supervisor.triton_server import TritonServer
 from tritonfleet.supervisor.unit import ModelUnit
-from tritonfleet.wire import FleetStatus, Route
+from tritonfleet.wire import Endpoint, FleetStatus, Route
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +65,7 @@ class Fleet:
         )
         self._was_up = False
         self._exit_reason: FleetError | None = None
+        self._gateway = self._make_gateway()
 
     # --- what the control socket and the console ask ---------------------------------------------------------
 
@@ -117,13 +123,15 @@ class Fleet:
             triton_pid=self._triton.pid,
             triton_state=self._triton.state,
             triton_restarts=self._triton.restarts,
+            gateway_state=self._gateway.state,
+            gateway_reason=self._gateway.reason,
             models=tuple(models),
             others=self._others,
         )
 
     def log_paths(self, name: str) -> list[Path]:
         """Return the log files of a model, of ``triton`` or of the ``supervisor``."""
-        if name in ("triton", "supervisor"):
+        if name in ("triton", "supervisor", "gateway"):
             return [self._layout.logs / f"{name}.log"]
         unit = self.unit(name)
         return [self._layout.engine_log(name, replica) for replica in range(len(unit.engines))]
@@ -159,6 +167,7 @@ class Fleet:
                     unit.wanted = True
                     for engine in unit.engines:
                         engine.want()
+            self._gateway.want()
             triton = asyncio.create_task(self._triton.run(), name="triton")
             watch = asyncio.create_task(self._watch_load(), name="load")
             stopping = asyncio.create_task(self._stopping.wait())
@@ -180,11 +189,39 @@ class Fleet:
             task.cancel()
         self._notify()
         log.info("draining: up to %g s for running requests", self._drain_seconds)
+        gateway = asyncio.create_task(self._gateway.close(self._drain_seconds, self._hurry))
         await self._triton.stop(self._drain_seconds, self._hurry)
         await triton
+        await gateway
         await asyncio.gather(*(unit.close() for unit in self._units.values()))
         await self._triton.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make_gateway(self) -> Engine:
+        """The OpenAI door is watched like an engine: it has a process, a health page, and restarts with back-off."""
+        door = self._spec.doors.openai
+        options = options_of(
+            self._spec.gateway,
+            door,
+            control=str(self._layout.control_socket),
+            keys=str(self._layout.keys_file),
+            drain_seconds=self._spec.lifecycle.drain_seconds,
+            cores=len(self._prepared.cores),
+        )
+
+        async def build() -> Command:
+            return Command(gateway_command(options), {})
+
+        return Engine(
+            "gateway",
+            health=Call("GET", "/health/live"),
+            endpoint=Endpoint(host=reachable(door.host), port=door.port),
+            command=build,
+            log_path=self._layout.logs / "gateway.log",
+            lifecycle=self._spec.lifecycle,
+            spawner=self._spawner,
+            changed=self._notify,
+        )
 
     async def _unit_for(self, name: str, version: str, model_dir: Path) -> ModelUnit:
         """Return the unit called *name*; one that is new is a model of somebody's own repository."""
@@ -269,11 +306,15 @@ class Fleet:
     def _state(self) -> Any:
         if self._stopping.is_set():
             return "draining" if self._triton.running else "stopping"
-        settled = self._triton.ready and all(unit.settled for unit in self._units.values())
+        settled = self._triton.ready and self._gateway.settled and all(unit.settled for unit in self._units.values())
         self._was_up = self._was_up or settled
         if not self._was_up:
             return "starting"
-        well = settled and all(unit.state == "ready" for unit in self._units.values() if unit.wanted)
+        well = (
+            settled
+            and self._gateway.ready
+            and all(unit.state == "ready" for unit in self._units.values() if unit.wanted)
+        )
         return "ready" if well else "degraded"
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -60,12 +60,16 @@ def command(
     )
 
 
+def reachable(host: str) -> str:
+    """Return the address at which this machine reaches a door that listens on *host*."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+
+
 class TritonHttp:
     """The few routes of Triton's HTTP API that the supervisor uses."""
 
     def __init__(self, host: str, port: int) -> None:
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-        self._base = f"http://{reachable}:{port}/v2"
+        self._base = f"http://{reachable(host)}:{port}/v2"
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
