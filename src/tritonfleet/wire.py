@@ -119,6 +119,7 @@ class FleetStatus:
     triton_pid: int | None = None
     triton_state: ModelState = "starting"
     triton_restarts: int = 0
+    gateway_pid: int | None = None
     gateway_state: ModelState = "starting"
     gateway_reason: str = ""
     models: tuple[ModelStatus, ...] = ()

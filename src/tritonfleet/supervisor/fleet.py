@@ -123,6 +123,7 @@ class Fleet:
             triton_pid=self._triton.pid,
             triton_state=self._triton.state,
             triton_restarts=self._triton.restarts,
+            gateway_pid=self._gateway.pid,
             gateway_state=self._gateway.state,
             gateway_reason=self._gateway.reason,
             models=tuple(models),
