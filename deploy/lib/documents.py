@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,8 @@ def merge(documents: Iterable[Json], known: set[str]) -> Json:
     for document in documents:
         for key in document:
             if key not in known:
+                import difflib  # on the way to an error alone: the scripts start this module some fifty times
+
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
                 raise Refused(f"setting {key!r} is known to no part of the deployment: {hint}")
@@ -66,6 +66,8 @@ def secret_settings(before: Json, token: str, now: int) -> Json:
     versions = dict(before)
     values = {}
     if "grafana-admin" not in versions:
+        import secrets  # once in the life of a deployment
+
         versions["grafana-admin"] = 1
         values["grafana-admin"] = json.dumps({"admin-user": "admin", "admin-password": secrets.token_urlsafe(24)})
     if token:

@@ -9,7 +9,7 @@ gateway_api_crds="https://github.com/kubernetes-sigs/gateway-api/releases/downlo
 curl_image=curlimages/curl:8.15.0
 
 # settings COMMAND...: the JSON side of the scripts.
-settings() { python3 "$settings_tool" "$@"; }
+settings() { python3 -SE "$settings_tool" "$@"; }
 
 # open_work_dir: one folder for each deployment, one run at a time.
 open_work_dir() {
