@@ -191,3 +191,10 @@ def test_templates_refuse_what_they_were_not_trained_on(name: str, chat: tuple[t
     """Turns in the wrong order, or an unknown role, are an error rather than a strange prompt."""
     with pytest.raises(TemplateError):
         render(name, *chat)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_card_ships_beside_the_weights(name: str) -> None:
+    """The README in the checkpoint is the card in training/cards."""
+    card = Path(__file__).parents[2] / "training" / "cards" / f"{name}.md"
+    assert (demo_model_path(name) / "README.md").read_text(encoding="utf-8") == card.read_text(encoding="utf-8")
