@@ -32,8 +32,23 @@ _arguments = st.dictionaries(
 )
 
 
+#: Arguments that vLLM takes.
+valid_arguments: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "gpu_memory_utilization": st.floats(0.01, 1),
+        "max-num-seqs": st.integers(1, 4096),
+        "enforce_eager": st.booleans(),
+        "quantization": st.sampled_from(["awq", "fp8", None]),
+        "hf_overrides": st.dictionaries(_words, _json, max_size=2),
+        "compilation_config.mode": st.integers(0, 3),
+        "kv-cache-dtype": st.just("auto"),
+    },
+)
+
+
 @st.composite
-def models(draw: st.DrawFn, name: str) -> dict[str, Any]:
+def models(draw: st.DrawFn, name: str, arguments: st.SearchStrategy[dict[str, Any]]) -> dict[str, Any]:
     """Return one model as fleet.yaml has it."""
     tensor, pipeline = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]))
     needed = tensor * pipeline
@@ -47,7 +62,7 @@ def models(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "engine": draw(st.sampled_from(["vllm", "sglang", "tensorrt-llm", "llamacpp", "fake"])),
         "dtype": draw(st.sampled_from(["auto", "bfloat16", "float16", "float32"])),
         "max_model_len": draw(st.none() | st.integers(1, 2**20)),
-        "engine_args": draw(_arguments),
+        "engine_args": draw(arguments),
         "env": draw(st.dictionaries(_words, _words, max_size=2)),
         "lora": draw(st.dictionaries(st.from_regex(r"\Alora-[a-z]{6}\Z"), sources, max_size=2)),
         "replicas": draw(st.integers(1, 4)),
@@ -57,11 +72,11 @@ def models(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> dict[str, Any]:
+def fleets(draw: st.DrawFn, arguments: st.SearchStrategy[dict[str, Any]] = _arguments) -> dict[str, Any]:
     """Return a whole fleet as fleet.yaml has it."""
     names = draw(st.lists(model_names, min_size=1, max_size=3, unique_by=str.lower))
     ports = draw(st.lists(st.integers(1, 65535), min_size=4, max_size=4, unique=True))
-    entries = [draw(models(name)) for name in names]
+    entries = [draw(models(name, arguments)) for name in names]
     taken = set(names)
     for entry in entries:  # adapters share the models' names' space
         entry["lora"] = {name: source for name, source in entry["lora"].items() if name not in taken}

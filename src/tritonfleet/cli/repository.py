@@ -114,7 +114,7 @@ def _sync(sync: Push | Pull, target: str, *, delete: bool, yes: bool, dry_run: b
         typer.echo(f"{target}: {len(plan.copy)} to copy ({size_text(plan.size)}), {len(plan.same)} unchanged")
         return
     if delete and plan.extra and not yes:
-        if not sys.stdin.isatty():
+        if not on_terminal():
             raise UsageError(f"{target}: {len(plan.extra)} would be deleted; add --yes to agree without a terminal")
         typer.confirm(f"Delete {len(plan.extra)} at {target}?", abort=True)
     with TerminalProgress() as progress:
@@ -122,6 +122,11 @@ def _sync(sync: Push | Pull, target: str, *, delete: bool, yes: bool, dry_run: b
     kept = "" if delete or not plan.extra else f", {len(plan.extra)} only there (--delete removes them)"
     gone = f", {len(plan.extra)} deleted" if delete and plan.extra else ""
     typer.echo(f"{target}: {len(plan.copy)} copied ({size_text(plan.size)}), {len(plan.same)} unchanged{gone}{kept}")
+
+
+def on_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def _list(verb: str, names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tritonfleet.engines.vllm_options import KINDS
 from tritonfleet.repository.check.finding import Finding
-from tritonfleet.repository.check.json_file import JsonFile, json_type
+from tritonfleet.repository.check.json_file import JsonFile, json_type, with_article
 
 #: Arguments of older releases, which many model.json files still hold.
 RETIRED: Mapping[str, str] = {
@@ -83,8 +83,13 @@ def _argument(file: JsonFile, name: str, value: object) -> Iterator[Finding]:
 def _value(file: JsonFile, name: str, value: object, known: Mapping[str, Any]) -> Iterator[Finding]:
     kinds, choices = known["types"], known.get("choices", ())
     if not _fits(value, kinds):
-        wanted = " or ".join(kind for kind in kinds if kind != "null")
-        yield file.at(name, "error", f"{name} is {json.dumps(value)}, a {json_type(value)}", f"write a {wanted}")
+        wanted = " or ".join(with_article(kind) for kind in kinds if kind != "null")
+        yield file.at(
+            name,
+            "error",
+            f"{name} is {json.dumps(value)}, which is {with_article(json_type(value))}",
+            f"write {wanted}",
+        )
     elif choices and value is not None and str(value) not in choices:
         near = difflib.get_close_matches(str(value), choices, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(choices)}"

@@ -107,7 +107,7 @@ def read_folder(root: Path, name: str) -> tuple[ModelFolder, list[Finding]]:
     try:
         text_format.Parse(text, config)
     except text_format.ParseError as err:
-        message = re.sub(r"^\d+:\d+ : ", "", str(err)).replace("\n", " ")
+        message = re.sub(r"^\d+:\d+ : ('.*': )?", "", str(err), flags=re.DOTALL).replace("\n", " ").rstrip(".")
         finding = Finding("error", place, message, _near_name(message), err.GetLine())
         return ModelFolder(root, name, text, pb.ModelConfig()), [finding]
     return ModelFolder(root, name, text, config), []

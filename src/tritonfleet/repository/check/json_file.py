@@ -48,7 +48,9 @@ def read_json(path: Path, place: PurePosixPath) -> JsonFile | Finding:
     except (OSError, ValueError, RecursionError) as err:
         return Finding("error", place, f"cannot be read: {err}", "store it as UTF-8 text that Triton may read")
     if not isinstance(values, dict):
-        return Finding("error", place, f"holds {_kind(values)}", "it must hold a JSON object: { ... }", 1)
+        return Finding(
+            "error", place, f"holds {with_article(json_type(values))}", "it must hold a JSON object: { ... }", 1
+        )
     file = JsonFile(place, text, values)
     if repeated:
         return file.at(repeated[0], "error", f"the key {repeated[0]!r} is there twice", "keep one of them")
@@ -63,6 +65,6 @@ def json_type(value: object) -> str:
     return "null" if value is None else "object"
 
 
-def _kind(value: object) -> str:
-    name = json_type(value)
-    return "null" if name == "null" else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
+def with_article(kind: str) -> str:
+    """Return ``an integer``, ``a string``, ``null``."""
+    return kind if kind == "null" else f"{'an' if kind[0] in 'aio' else 'a'} {kind}"

@@ -30,12 +30,11 @@ def check_repository(path: Path) -> list[Finding]:
     unread: list[Finding] = []
     for entry in sorted(path.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
-            model, problems = read_folder(path, entry.name)
+            models[entry.name], problems = read_folder(path, entry.name)
             unread += problems
-            if not problems:
-                models[entry.name] = model
-    findings = [*unread, *(finding for model in models.values() for finding in _check(model, models))]
-    if not models and not unread:
+    read = [model for name, model in models.items() if name not in {finding.path.parts[0] for finding in unread}]
+    findings = [*unread, *(finding for model in read for finding in _check(model, models))]
+    if not models:
         findings.append(Finding("error", PurePosixPath(), "the repository is empty", "add a folder for each model"))
     return sorted(findings, key=lambda finding: (finding.path, finding.line or 0))
 
