@@ -211,6 +211,15 @@ class TestQuick:
         assert build(workshop.kind, workshop.store, workshop.environ, silent).damage is None
 
 
+def test_a_python_that_must_compile_comes_last(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when it is the one that runs tritonfleet: a wheel takes seconds, a compiler minutes."""
+    new, old = (Interpreter(Path(f"/opt/{minor}/bin/python3"), (3, minor, 0), Path("/opt/lib")) for minor in (13, 11))
+    monkeypatch.setattr("tritonfleet.runtimes.build.available", lambda environ: iter([new, old]))
+    monkeypatch.setattr("shutil.which", lambda name, path=None: f"/usr/bin/{name}")
+    kind = replace(workshop.kind, python=Wanted(("3.11", "3.12"), compiled={"3.13": ("alpha",)}))
+    assert fitting(kind, workshop.environ) == [old, new]
+
+
 def test_no_fitting_python_names_each_and_what_it_lacks(
     workshop: Workshop, here: Interpreter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

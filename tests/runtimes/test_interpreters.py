@@ -23,6 +23,7 @@ def fake_python(path: Path, *, version: tuple[int, int, int], libdir: str | None
         "libdir": libdir,
         "venv": True,
         "pip": True,
+        "headers": True,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(facts)}\nEND\n")
@@ -76,6 +77,16 @@ def test_pythons_are_found_on_the_path_in_pyenv_and_in_uvs_folder(tmp_path: Path
 def test_a_missing_libpython_is_explained_by_where_the_python_came_from(program: str, hint: str) -> None:
     """The next step is the one for that kind of installation."""
     assert hint in libpython_hint(Interpreter(Path(program), (3, 11, 7), None))
+
+
+@pytest.mark.parametrize(("compiler", "headers"), [(True, True), (True, False), (False, True)])
+def test_a_version_without_wheels_needs_a_compiler_and_headers(compiler: bool, headers: bool) -> None:
+    """And the message says which packages bring both."""
+    wanted = Wanted(("3.12",), compiled={"3.13": ("numpy",)})
+    python = Interpreter(Path("/usr/bin/python3.13"), (3, 13, 5), Path("/usr/lib"), has_headers=headers)
+    refusal = wanted.refusal(python, compiler=compiler)
+    assert (refusal is None) == (compiler and headers)
+    assert refusal is None or "apt-get install g++ python3.13-dev" in refusal
 
 
 @given(minor=st.integers(8, 15), libdir=st.none() | st.just(Path("/usr/lib")), wanted=st.booleans(), fits=st.booleans())

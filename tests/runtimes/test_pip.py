@@ -30,6 +30,24 @@ def test_pips_lines_become_steps(tmp_path: Path) -> None:
     assert (reading.step.phase, reading.step.packages) == ("installing", 0)
 
 
+def test_a_compilation_is_named_while_it_lasts() -> None:
+    """Compiling takes minutes in which nothing else is said."""
+    reading = pip.Reading()
+    for line, compiling in [
+        ("Collecting numpy==1.26.4", ""),
+        ("  Downloading numpy-1.26.4.tar.gz (15.8 MB)", ""),
+        ("  Preparing metadata (pyproject.toml): started", "numpy"),
+        ("  Preparing metadata (pyproject.toml): still running...", "numpy"),
+        ("  Preparing metadata (pyproject.toml): finished with status 'done'", ""),
+        ("Collecting orjson==3.13.0", ""),
+        ("  Building wheel for numpy (pyproject.toml): started", "numpy"),
+        ("Installing collected packages: numpy", ""),
+    ]:
+        reading.take(line)
+        assert reading.step.compiling == compiling
+    assert "compiling numpy" in pip.Step(compiling="numpy", elapsed_seconds=61).note
+
+
 @given(st.text())
 def test_no_line_breaks_the_reading(line: str) -> None:
     """pip may print anything."""

@@ -65,8 +65,9 @@ def fitting(kind: Kind, environ: Mapping[str, str]) -> list[Interpreter]:
     """
     refusals = []
     fit = []
+    compiler = all(shutil.which(program, path=environ.get("PATH")) for program in ("cc", "c++"))
     for python in available(environ):
-        refusal = kind.python.refusal(python)
+        refusal = kind.python.refusal(python, compiler=compiler)
         if refusal is None and not (python.has_venv or pip.host_runner()):
             refusal = f"{python}: it cannot make virtual environments (apt-get install python{python.minor}-venv)"
         if refusal:
@@ -74,7 +75,7 @@ def fitting(kind: Kind, environ: Mapping[str, str]) -> list[Interpreter]:
         else:
             fit.append(python)
     if fit:
-        return fit
+        return sorted(fit, key=lambda python: python.minor in kind.python.compiled)
     found = "".join(f"\n  {refusal}" for refusal in refusals)
     minors = " or ".join(kind.python.minors)
     raise RuntimeMissing(
@@ -148,7 +149,8 @@ class _Build:
                 self._say("fetching", total)
             self._say(step.phase, min(step.packages, total - 1), step.note)
 
-        self._pip(base, ["--no-deps", f"--requirement={pins}"], output, report)
+        compiled = [f"--no-binary={name}" for name in self._kind.python.compiled.get(base.minor, ())]
+        self._pip(base, ["--no-deps", *compiled, f"--requirement={pins}"], output, report)
         libraries = missing_libraries(self._python, self._environ)
         if libraries:
             self._pip(base, libraries, output, report)

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROBE_SECONDS = 20.0
@@ -34,6 +34,7 @@ print(json.dumps({
     "libdir": found[0] if found else None,
     "venv": all(importlib.util.find_spec(m) for m in ("venv", "ensurepip")),
     "pip": importlib.util.find_spec("pip") is not None,
+    "headers": os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")),
 }))
 """
 
@@ -51,6 +52,8 @@ class Interpreter:
     """Whether it can make virtual environments with pip in them."""
     has_pip: bool = True
     """Whether ``-m pip`` works in it."""
+    has_headers: bool = True
+    """Whether C extensions can be compiled for it."""
 
     @property
     def minor(self) -> str:
@@ -84,6 +87,7 @@ def probe(program: Path, environ: Mapping[str, str]) -> Interpreter | None:
         libdir=Path(facts["libdir"]) if facts["libdir"] else None,
         has_venv=facts["venv"],
         has_pip=facts["pip"],
+        has_headers=facts["headers"],
     )
 
 
@@ -131,11 +135,16 @@ class Wanted:
     """Versions that the pins have wheels for, for example ``("3.11", "3.12")``."""
     libpython: bool = False
     """Whether a shared libpython must be there (Triton's stub embeds it)."""
+    compiled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further versions, each with the pins that have no wheel for it and compile from source."""
 
-    def refusal(self, python: Interpreter) -> str | None:
-        """Return why *python* cannot be used, or None if it can."""
-        if python.minor not in self.minors:
-            return f"{python}: the version must be {' or '.join(self.minors)}"
+    def refusal(self, python: Interpreter, *, compiler: bool = False) -> str | None:
+        """Return why *python* cannot be used, or None if it can; *compiler* tells whether this machine has one."""
+        if python.minor not in (*self.minors, *self.compiled):
+            return f"{python}: the version must be {' or '.join((*self.minors, *self.compiled))}"
+        if (pins := self.compiled.get(python.minor)) and not (compiler and python.has_headers):
+            missing = f"g++ and the headers (apt-get install g++ python{python.minor}-dev)"
+            return f"{python}: {', '.join(pins)} must be compiled for this version, which needs {missing}"
         if self.libpython and python.libdir is None:
             return f"{python}: libpython{python.minor}.so.1.0 is missing; {libpython_hint(python)}"
         return None

@@ -95,8 +95,8 @@ KINDS = {
             main="nvidia-pytriton",
             program_version="2.51.0",  # what the wheel 0.7.0 holds
             pins=locked_pins("triton"),
-            # numpy 1.26, the last one below 2, has no wheels for 3.13.
-            python=Wanted(("3.11", "3.12"), libpython=True),
+            # numpy 1.26, the last one below 2, has no wheels for 3.13; compiled, it works there too (measured).
+            python=Wanted(("3.11", "3.12"), libpython=True, compiled={"3.13": ("numpy",)}),
             needs_bytes=GIB // 2,
             verify=VERIFY_TRITON,
         ),

@@ -35,6 +35,7 @@ _RUN_FILE = "import runpy; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name
 _MISLEADING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH", "PYTHONHOME")
 #: pip's complaints about optional places that are not there; they hide the line that matters.
 _NOISE = re.compile(r"^(WARNING: Location|Looking in|WARNING: There was an error checking|\[notice\])")
+_COMPILING = re.compile(r"(?:Preparing metadata|Building wheel for (\S+)) \(pyproject\.toml\)")
 _SIZE = re.compile(r"\(([\d.]+) (bytes|kB|MB|GB)\)")
 _UNITS = {"bytes": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 POLL_SECONDS = 0.5
@@ -49,12 +50,15 @@ class Step:
     packages: int = 0
     """Packages fetched, then installed."""
     fetched_bytes: int = 0
+    compiling: str = ""
+    """What is being compiled, which takes minutes."""
     elapsed_seconds: float = 0.0
 
     @property
     def note(self) -> str:
         """Size and time, for the end of a progress line."""
-        return f"{size_text(self.fetched_bytes)}, {self.elapsed_seconds:.0f} s"
+        doing = f", compiling {self.compiling}" if self.compiling else ""
+        return f"{size_text(self.fetched_bytes)}{doing}, {self.elapsed_seconds:.0f} s"
 
 
 @dataclass
@@ -62,14 +66,20 @@ class Reading:
     """What pip's lines told so far."""
 
     step: Step = field(default_factory=Step)
+    collecting: str = ""
+    """The package that pip looks at."""
 
     def take(self, line: str) -> None:
         """Read one line of pip's output."""
         text = line.strip()
         if text.startswith("Collecting "):
-            self.step = replace(self.step, packages=self.step.packages + 1)
+            self.step = replace(self.step, packages=self.step.packages + 1, compiling="")
+            self.collecting = text.split()[1].partition("=")[0]
+        elif found := _COMPILING.match(text):
+            compiling = "" if "finished" in text else found[1] or self.collecting
+            self.step = replace(self.step, compiling=compiling)
         elif text.startswith("Installing collected packages"):
-            self.step = replace(self.step, phase="installing", packages=0)
+            self.step = replace(self.step, phase="installing", packages=0, compiling="")
         elif text.startswith(("Downloading ", "Using cached ")) and (size := _SIZE.search(text)):
             count = int(float(size[1]) * _UNITS[size[2]])
             self.step = replace(self.step, fetched_bytes=self.step.fetched_bytes + count)
