@@ -133,8 +133,8 @@ class Stage:
         return Route(model, "fake", model, tuple(replica.endpoint for replica in replicas), **fields)
 
     @asynccontextmanager
-    async def gateway(self, **options: Any) -> AsyncIterator[Stage]:
-        """Run a gateway; its port is in ``url``."""
+    async def gateway(self, *, known: bool = True, **options: Any) -> AsyncIterator[Stage]:
+        """Run a gateway that knows the routes; its port is in ``url``."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -146,7 +146,8 @@ class Stage:
             self.url = f"http://127.0.0.1:{port}"
             try:
                 async with aiohttp.ClientSession(self.url) as self.session:
-                    await self.until_known()
+                    if known:
+                        await self.until_known()
                     yield self
             finally:
                 server.should_exit = True

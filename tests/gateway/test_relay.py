@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.stage import Stage, eventually
+from tritonfleet.gateway import app as application
 
 PROMPT = {"model": "llama2", "prompt": "one two three", "max_tokens": 3}
 
@@ -275,6 +276,20 @@ async def test_the_routes_outlive_the_supervisor_and_follow_its_successor(stage:
         await stage.supervisor.start()
         await stage.until_known()
         assert (await stage.post({**PROMPT, "model": "other"}))[0] == 200
+
+
+async def test_before_the_supervisors_first_word_nothing_is_unknown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "FIRST_ROUTES_SECONDS", 0.05)
+    await stage.serve(await stage.engine())
+    await stage.supervisor.close()
+    async with stage.gateway(known=False):
+        status, body, headers = await stage.post(PROMPT)
+        assert (status, body["error"]["code"], headers["retry-after"]) == (503, "not_ready", "1")
+        await stage.supervisor.start()
+        await stage.until_known()
+        assert (await stage.post(PROMPT))[0] == 200
 
 
 async def test_headers_pass_but_for_those_between_client_and_gateway(stage: Stage) -> None:

@@ -1,11 +1,12 @@
-"""Who may come in: the ASGI layer that looks at API keys."""
+"""Who may come in: the ASGI layer that looks at API keys, and errors as ASGI responses."""
 
 from __future__ import annotations
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tritonfleet.gateway.keys import KeyRing, secret_in
-from tritonfleet.gateway.problem import Problem, answer
+from tritonfleet.gateway.problem import Problem, body
 
 #: Probes and Prometheus have no key; nothing here tells more than counts and names of models.
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
@@ -28,3 +29,8 @@ class KeyGate:
                 return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def answer(problem: Problem) -> Response:
+    """Return *problem* as a response."""
+    return Response(body(problem.error), problem.status, problem.headers, "application/json")

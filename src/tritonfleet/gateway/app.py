@@ -6,9 +6,10 @@ import asyncio
 import difflib
 import logging
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,13 +19,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tritonfleet.gateway.access import KeyGate
+from tritonfleet.gateway.access import KeyGate, answer
 from tritonfleet.gateway.board import Board
 from tritonfleet.gateway.command import GatewayOptions
 from tritonfleet.gateway.core import Core
 from tritonfleet.gateway.keys import ANYBODY, Caller
 from tritonfleet.gateway.names import Target
-from tritonfleet.gateway.problem import Problem, answer
+from tritonfleet.gateway.problem import Problem
 from tritonfleet.gateway.relay import Kind, Relay
 from tritonfleet.gateway.routes import RouteWatch
 
@@ -49,6 +50,8 @@ KINDS = (
     Kind("/classify"),
 )
 OWNER = "tritonfleet"
+#: Longest wait for the supervisor's first word before the door opens without it.
+FIRST_ROUTES_SECONDS = 10.0
 
 
 class Pages:
@@ -66,7 +69,7 @@ class Pages:
     async def model(self, request: Request) -> Response:
         """Describe one model; 404 naming the others."""
         name = request.path_params["name"]
-        return JSONResponse(self._model(name, self._core.names.find(name, _caller(request).models)))
+        return JSONResponse(self._model(name, self._core.find(name, _caller(request))))
 
     async def live(self, _: Request) -> Response:
         """Tell that the process runs."""
@@ -112,7 +115,14 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch = RouteWatch(options.control, core.update)
-        tasks = [asyncio.create_task(watch.run(), name="routes"), asyncio.create_task(core.watchdog.run())]
+        tasks = [
+            asyncio.create_task(watch.run(), name="the watch on the routes"),
+            asyncio.create_task(core.watchdog.run(), name="the watchdog"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_end_with)
+        with suppress(TimeoutError):  # the first requests are for models that are known
+            await asyncio.wait_for(core.heard.wait(), FIRST_ROUTES_SECONDS)
         try:
             yield
         finally:
@@ -138,6 +148,13 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
         exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,
     )
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """End the process when a task ended that must not: whoever started it starts it anew."""
+    if not task.cancelled():
+        log.critical("%s failed; the gateway ends", task.get_name(), exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _caller(request: Request) -> Caller:

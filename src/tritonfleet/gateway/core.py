@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
@@ -13,11 +14,12 @@ from tritonfleet.gateway.body import BodyReader
 from tritonfleet.gateway.command import GatewayOptions
 from tritonfleet.gateway.engines import Engines
 from tritonfleet.gateway.exchange import Wait, Watchdog
-from tritonfleet.gateway.keys import KeyRing
+from tritonfleet.gateway.keys import Caller, KeyRing
 from tritonfleet.gateway.limits import Limits
 from tritonfleet.gateway.line import Line
 from tritonfleet.gateway.metrics import Metrics
-from tritonfleet.gateway.names import Names
+from tritonfleet.gateway.names import Names, Target
+from tritonfleet.gateway.problem import Problem
 from tritonfleet.wire import Route
 
 
@@ -27,8 +29,8 @@ class Core:
     def __init__(self, options: GatewayOptions, board: Board) -> None:
         self.options = options
         self.names = Names()
-        self.known = False
-        """Whether the routes were ever heard of."""
+        self.heard = asyncio.Event()
+        """Set once the routes were heard of."""
         self.metrics = Metrics()
         self.engines = Engines(board)
         self.keys = KeyRing(Path(options.keys) if options.keys else None)
@@ -47,10 +49,19 @@ class Core:
     def update(self, routes: tuple[Route, ...]) -> None:
         """Take the fleet's routes as they are now."""
         self.names = Names(routes)
-        self.known = True
+        self.heard.set()
         self._replicas = {route.model: len(route.endpoints) for route in routes}
         for line in self._lines.values():
             line.advance()
+
+    def find(self, name: str, caller: Caller) -> Target:
+        """Return what a request's ``model`` means; raise Problem (400, 403, 404, 503)."""
+        if not self.heard.is_set():
+            text = "the gateway has not heard from the fleet's supervisor yet; try again in a second"
+            raise Problem(503, "not_ready", text, retry_after_seconds=1.0)
+        if not name:
+            raise self.names.missing(caller.models)
+        return self.names.find(name, caller.models)
 
     @asynccontextmanager
     async def turn(self, model: str, priority: int) -> AsyncIterator[None]:

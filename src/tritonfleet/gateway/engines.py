@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
 from tritonfleet.gateway import balance
 from tritonfleet.gateway.board import Board
@@ -139,7 +140,7 @@ class Replica:
             try:
                 return Answer(
                     await self._session.request(
-                        method, self._base + path, data=data, headers=headers, allow_redirects=False
+                        method, URL(self._base + path, encoded=True), data=data, headers=headers, allow_redirects=False
                     )
                 )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as err:

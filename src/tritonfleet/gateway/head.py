@@ -55,11 +55,11 @@ def read_head(body: bytes | bytearray) -> Head:
         raise Problem(400, "invalid_json", f"the body is not a JSON object: {err}") from err
 
 
-def model_of(head: Head) -> str | None:
-    """Return the ``model`` field, None when it is missing; raise Problem (400) if it is not a text."""
+def model_of(head: Head) -> str:
+    """Return the ``model`` field, empty when it is missing; raise Problem (400) if it is not a text."""
     raw = bytes(head.model)
     if not raw or raw == b"null":
-        return None
+        return ""
     try:
         return _text(raw)
     except msgspec.DecodeError as err:

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
-from starlette.responses import Response
 
 from tritonfleet.errors import FleetError
 
@@ -79,11 +78,6 @@ def body(error: Mapping[str, Any]) -> bytes:
 def event(error: Mapping[str, Any]) -> bytes:
     """Return the error as a server-sent event, for an answer that has begun already."""
     return b"event: error\ndata: " + body(error) + b"\n\n"
-
-
-def answer(problem: Problem) -> Response:
-    """Return *problem* as a response."""
-    return Response(body(problem.error), problem.status, problem.headers, "application/json")
 
 
 def engine_error(status: int, raw: bytes) -> dict[str, Any]:

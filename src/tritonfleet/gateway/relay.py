@@ -62,6 +62,8 @@ class _Passage:
         self._send = send
         self._headers: Headers = scope["headers"]
         self._caller: Caller = scope.get("state", {}).get("caller", ANYBODY)
+        query = scope["query_string"]
+        self._path = f"{kind.path}?{query.decode('latin-1')}" if query else kind.path
         self._begun = time.perf_counter()
         self._id = _request_id(self._headers)
         self._model = "unknown"
@@ -95,15 +97,13 @@ class _Passage:
         core, caller = self._core, self._caller
         head = read_head(body)
         name = model_of(head)
-        if name is None:
-            raise core.names.missing(caller.models)
-        target = core.names.find(name, caller.models)
+        target = core.find(name, caller)
         self._model = target.route.model
         core.limits.admit(caller)
         sent = self._engine_body(body, head, name, target)
         prefix = conversation(head, name) if len(target.route.endpoints) > 1 else None
         async with self._turn():
-            target = core.names.find(name, caller.models)  # the wait may have been long
+            target = core.find(name, caller)  # the wait may have been long
             try:
                 await self._ask(sent, target, prefix, exchange)
             finally:
@@ -140,7 +140,7 @@ class _Passage:
             replica.begin()
             answer: Answer | None = None
             try:
-                answer = await replica.send("POST", self._kind.path, headers, body)
+                answer = await replica.send("POST", self._path, headers, body)
                 if answer.status in (429, 503) and number + 1 < len(replicas):
                     continue
                 if answer.status >= 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,17 @@ def serve(options: GatewayOptions, board_path: Path | None = None, worker: int =
     """Serve until SIGTERM or SIGINT, then finish running requests within ``drain_seconds``."""
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for the birth of every other one
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    raise_file_limit()
     board = Board(board_path, options.workers, worker)
     with listen(options.host, options.port) as listener:
         log.info("listens on %s:%d", options.host, options.port)
         build_server(options, board).run(sockets=[listener])
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: a request takes two connections, and the usual limit is 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _is_news(record: logging.LogRecord) -> bool:
