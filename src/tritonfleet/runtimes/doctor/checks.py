@@ -37,11 +37,7 @@ class Finding:
 
 def examine(facts: Facts) -> tuple[Finding, ...]:
     """Return every finding, in the order in which a person would mend them."""
-    return tuple(
-        finding
-        for check in (_python, _triton, _bridge, _engines, _gpus, _shm, _ports, _doors, _disk, _open_files, _locale)
-        for finding in check(facts)
-    )
+    return tuple(finding for check in _CHECKS for finding in check(facts))
 
 
 def _python(facts: Facts) -> Iterator[Finding]:
@@ -70,6 +66,12 @@ def _runtime(fact: RuntimeFact) -> Finding:
         f"not installed yet; `tritonfleet up` installs it ({size_text(kind.needs_bytes)} at most)",
         f"tritonfleet runtime install {fact.kind}",
     )
+
+
+def _libpython(facts: Facts) -> Iterator[Finding]:
+    """Tell which libpython Triton's stub embeds; where there is none, Triton's own line says so."""
+    if facts.libpython:
+        yield Finding("libpython", "ok", f"in {facts.libpython}, for Triton's stub")
 
 
 def _bridge(facts: Facts) -> Iterator[Finding]:
@@ -195,3 +197,20 @@ def _locale(facts: Facts) -> Iterator[Finding]:
         yield Finding("locale", "ok", facts.encoding)
     else:
         yield Finding("locale", "warn", f"text is {facts.encoding}, not UTF-8", "export LC_ALL=C.UTF-8")
+
+
+#: In the order in which a person would mend them.
+_CHECKS = (
+    _python,
+    _libpython,
+    _triton,
+    _bridge,
+    _engines,
+    _gpus,
+    _shm,
+    _ports,
+    _doors,
+    _disk,
+    _open_files,
+    _locale,
+)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tritonfleet import runtimes
 from tritonfleet.engines import adapter
 from tritonfleet.engines.base import Runtime
-from tritonfleet.errors import FleetError
+from tritonfleet.errors import FleetError, RuntimeMissing
 from tritonfleet.runtimes.build import fitting
 from tritonfleet.spec.models import Doors, FleetSpec
 
@@ -73,6 +73,8 @@ class Facts:
     python_version: tuple[int, int, int]
     python: str
     runtimes: tuple[RuntimeFact, ...]
+    libpython: str
+    """Folder of the libpython that Triton's stub embeds, or would; empty where the container or nothing provides it."""
     bridge_lacks: tuple[str, ...]
     """Modules that the bridge needs and Triton's Python does not have."""
     gpu: GpuFact
@@ -96,14 +98,16 @@ class Facts:
 def gather(spec: FleetSpec | None, *, cache: Path, environ: Mapping[str, str], fleet_running: bool = False) -> Facts:
     """Read the facts for *spec*, or for a fleet with the default ports and engine."""
     gpu = _gpus()
-    found = tuple(_runtimes(spec, bool(gpu.gpus), cache, environ))
+    runtime_facts = tuple(_runtimes(spec, bool(gpu.gpus), cache, environ))
+    triton = next(fact.runtime for fact in runtime_facts if fact.kind == "triton")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     return Facts(
         python_version=sys.version_info[:3],
         python=sys.executable,
-        runtimes=found,
-        bridge_lacks=_bridge_lacks(next(fact.runtime for fact in found if fact.kind == "triton"), environ),
+        runtimes=runtime_facts,
+        libpython=_libpython(triton, environ),
+        bridge_lacks=_bridge_lacks(triton, environ),
         gpu=gpu,
         gpus_named=_gpus_named(spec),
         ports=tuple(_port(name, door.host, door.port) for name, door in (spec.doors if spec else Doors())),
@@ -163,6 +167,15 @@ def _runtime(kind: str, needed: bool, choice: str, cache: Path, environ: Mapping
     except FleetError as err:
         return RuntimeFact(kind, needed, None, str(err))
     return RuntimeFact(kind, needed, found)
+
+
+def _libpython(triton: Runtime | None, environ: Mapping[str, str]) -> str:
+    if triton is not None:
+        return triton.env.get("LD_LIBRARY_PATH", "").partition(os.pathsep)[0]
+    try:
+        return str(fitting(runtimes.KINDS["triton"], environ)[0].libdir)
+    except RuntimeMissing:
+        return ""
 
 
 def _bridge_lacks(triton: Runtime | None, environ: Mapping[str, str]) -> tuple[str, ...]:
