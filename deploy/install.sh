@@ -52,6 +52,10 @@ work_dir=
 plan_only=no
 verify=yes
 assume_yes=no
+# Set by load_settings.
+kubernetes_version=
+pinned_account=
+pinned_region=
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -99,39 +103,28 @@ gather_inputs() {
   [ -z "$settings_file" ] || layers+=("$settings_file")
   settings merge "$deploy_dir/terraform/stacks" "${layers[@]}" >"$work/inputs.json" ||
     fail "the settings cannot be used; the line above says why"
-  front=$(settings field front <"$work/inputs.json")
-  front=${front:-nginx-gateway-fabric}
-  namespace=$(settings field namespace <"$work/inputs.json")
-  namespace=${namespace:-tritonfleet}
+  load_settings
 }
 
 # pin_versions: what AWS alone knows is asked once and kept, so that a later run changes nothing by itself.
 pin_versions() {
-  local pins=$work/pins.tfvars.json kubernetes release addon version pairs=() addons="vpc-cni kube-proxy coredns eks-pod-identity-agent aws-ebs-csi-driver metrics-server"
+  local pins=$work/pins.tfvars.json release
   if [ ! -s "$pins" ]; then
-    kubernetes=$(settings field kubernetes_version <"$work/inputs.json")
-    kubernetes=${kubernetes:-1.36}
-    [ "$(settings field cloudwatch_observability <"$work/inputs.json")" != true ] || addons="$addons amazon-cloudwatch-observability"
     release=$(aws ssm get-parameter --region "$region" --query Parameter.Value --output text \
-      --name "/aws/service/eks/optimized-ami/$kubernetes/amazon-linux-2023/x86_64/standard/recommended/release_version")
-    for addon in $addons; do
-      version=$(aws eks describe-addon-versions --region "$region" --kubernetes-version "$kubernetes" --addon-name "$addon" --output text \
-        --query "addons[0].addonVersions[?compatibilities[?defaultVersion==\`true\`]].addonVersion | [0]")
-      case $version in
-        v*-eksbuild.*) pairs+=("--addon" "$addon=$version") ;;
-        *) fail "EKS offers no default version of the add-on $addon for Kubernetes $kubernetes (it said '$version')" "Pin one by hand under addon_versions in $pins." ;;
-      esac
-    done
-    settings pins "$work/inputs.json" "$work/zones.json" "$work/offerings.json" --region "$region" --account "$account" \
-      --admin "$admin" --release "$release" "${pairs[@]}" >"$pins.new"
+      --name "/aws/service/eks/optimized-ami/$kubernetes_version/amazon-linux-2023/x86_64/standard/recommended/release_version")
+    aws eks describe-addon-versions --region "$region" --kubernetes-version "$kubernetes_version" --output json >"$work/addons.json"
+    settings pins "$work/inputs.json" "$work/zones.json" "$work/offerings.json" "$work/addons.json" \
+      --region "$region" --account "$account" --admin "$admin" --release "$release" >"$pins.new" ||
+      fail "the versions cannot be pinned; the line above says why"
     mv "$pins.new" "$pins"
   fi
   settings merge "$deploy_dir/terraform/stacks" "$pins" "$work/inputs.json" >"$work/inputs.new"
   mv "$work/inputs.new" "$work/inputs.json"
-  [ "$(settings field account_id <"$work/inputs.json")" = "$account" ] ||
-    fail "this deployment belongs to account $(settings field account_id <"$work/inputs.json"), the credentials are of $account" "Use the other profile, or another --name."
-  [ "$(settings field region <"$work/inputs.json")" = "$region" ] ||
-    fail "this deployment lies in $(settings field region <"$work/inputs.json"), not in $region" "Leave --region away, or give another --name."
+  load_settings
+  [ "$pinned_account" = "$account" ] ||
+    fail "this deployment belongs to account $pinned_account, the credentials are of $account" "Use the other profile, or another --name."
+  [ "$pinned_region" = "$region" ] ||
+    fail "this deployment lies in $pinned_region, not in $region" "Leave --region away, or give another --name."
 }
 
 write_infrastructure_inputs() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from documents import Json, Refused
 
@@ -11,6 +12,9 @@ from documents import Json, Refused
 REFUSED_ZONE_IDS = {"use1-az3", "usw1-az2", "cac1-az3"}
 MOST_ZONES = 3
 SYSTEM_TYPE = "m6i.xlarge"
+
+# Add-ons of every deployment; the infrastructure stack refuses to go without one.
+ADDONS = ("vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "aws-ebs-csi-driver", "metrics-server")
 
 # A family's letters, to the name that EC2 gives its quota.
 QUOTAS = {
@@ -44,6 +48,23 @@ def choose_zones(zones: Json, offerings: Json, types: list[str]) -> list[str]:
             f"the region has {len(ranked)} usable availability zone(s), EKS needs two: choose another with --region"
         )
     return sorted(ranked[:MOST_ZONES])
+
+
+def default_addons(listing: Json, wanted: Iterable[str]) -> dict[str, str]:
+    """The version that EKS itself would install of each add-on, out of what DescribeAddonVersions said."""
+    found = {
+        addon["addonName"]: version["addonVersion"]
+        for addon in listing["addons"]
+        for version in addon["addonVersions"]
+        if any(item.get("defaultVersion") for item in version["compatibilities"])
+    }
+    for name in wanted:
+        if name not in found:
+            raise Refused(
+                f"EKS offers no default version of the add-on {name} for this Kubernetes: "
+                "pin one under addon_versions with --settings, or choose another kubernetes_version"
+            )
+    return {name: found[name] for name in wanted}
 
 
 def quota_name(instance_type: str) -> str:

@@ -84,9 +84,6 @@ check_region() {
 
 # check_capacity: the instance types exist here, in two or more zones, and the account may start them.
 check_capacity() {
-  local types
-  types=$(settings instance-types "$work/inputs.json")
-  # shellcheck disable=SC2086 # a list of words
   aws ec2 describe-instance-type-offerings --region "$region" --location-type availability-zone --output json \
     --filters "Name=instance-type,Values=$(tr ' ' ',' <<<"$types")" >"$work/offerings.json"
   # shellcheck disable=SC2086
@@ -107,7 +104,7 @@ check_capacity() {
 # check_token: Hugging Face knows the token. It goes by standard input, so no process list shows it.
 check_token() {
   local code
-  [ "$(settings field hugging_face_token_required <"$work/inputs.json")" = true ] || return 0
+  [ "$token_required" = yes ] || return 0
   if [ -z "${HF_TOKEN:-}" ]; then
     [ -n "$(settings field hugging-face-token <"$work/secret_versions.json")" ] ||
       problem "the fleet loads gated models from Hugging Face and HF_TOKEN is not set: make a read token at https://huggingface.co/settings/tokens and export it"

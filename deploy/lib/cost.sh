@@ -15,7 +15,7 @@ fetch_price() {
 show_cost() {
   local kind
   mkdir -p "$work/prices"
-  for kind in $(settings instance-types "$work/inputs.json"); do
+  for kind in $types; do
     fetch_price "$kind" "BoxUsage:$kind" AmazonEC2 "instanceType=$kind" operatingSystem=Linux tenancy=Shared preInstalledSw=NA capacitystatus=Used
   done
   fetch_price nat NatGateway-Hours AmazonEC2 "productFamily=NAT Gateway"

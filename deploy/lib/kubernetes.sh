@@ -69,7 +69,7 @@ prompt() {
 verify_models() {
   local model failed=()
   start_prompter
-  for model in $(settings models "$work/inputs.json"); do
+  for model in $models; do
     retry 8 prompt "$model" || failed+=("$model")
   done
   stop_prompter

@@ -11,6 +11,13 @@ curl_image=curlimages/curl:8.15.0
 # settings COMMAND...: the JSON side of the scripts.
 settings() { python3 -SE "$settings_tool" "$@"; }
 
+# load_settings: namespace, front, models, types and the like, as variables. Every value is quoted by settings.py.
+load_settings() {
+  local assignments
+  assignments=$(settings shell "$work/inputs.json")
+  eval "$assignments"
+}
+
 # open_work_dir: one folder for each deployment, one run at a time.
 open_work_dir() {
   work=${work_dir:-$PWD/.tritonfleet/deploy/$name}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from capacity import capacity_problems, choose_zones, instance_types
+from capacity import ADDONS, capacity_problems, choose_zones, default_addons, instance_types
 from documents import (
     SCRIPT_KEYS,
     Refused,
@@ -55,16 +56,33 @@ def stack_inputs(options: Options) -> str:
     return json.dumps({name: value for name, value in values.items() if name in names}, indent=2)
 
 
+def shell_values(options: Options) -> str:
+    """What the scripts need of the settings, as assignments for eval."""
+    inputs = read(options.inputs)
+    values = {
+        "namespace": inputs.get("namespace", "tritonfleet"),
+        "front": inputs.get("front", "nginx-gateway-fabric"),
+        "kubernetes_version": inputs.get("kubernetes_version", "1.36"),
+        "token_required": "yes" if inputs.get("hugging_face_token_required") else "no",
+        "models": " ".join(inputs.get("models", [])),
+        "types": " ".join(instance_types(inputs)),
+        "pinned_account": inputs.get("account_id") or "",
+        "pinned_region": inputs.get("region") or "",
+    }
+    return "\n".join(f"{name}={shlex.quote(str(value))}" for name, value in values.items())
+
+
 def pins(options: Options) -> str:
-    types = instance_types(read(options.inputs))
+    inputs = read(options.inputs)
+    wanted = [*ADDONS, *(["amazon-cloudwatch-observability"] if inputs.get("cloudwatch_observability") else [])]
     return json.dumps(
         {
             "region": options.region,
             "account_id": options.account,
             "admin_principal_arns": [options.admin],
-            "zones": choose_zones(read(options.zones), read(options.offerings), types),
+            "zones": choose_zones(read(options.zones), read(options.offerings), instance_types(inputs)),
             "system_node_release_version": options.release,
-            "addon_versions": dict(pair.split("=", 1) for pair in options.addon),
+            "addon_versions": default_addons(read(options.addons), wanted),
         },
         indent=2,
     )
@@ -110,10 +128,9 @@ def parser() -> argparse.ArgumentParser:
 
     verb("merge", merged, "stacks").add_argument("files", nargs="+")
     verb("stack", stack_inputs, "stack", "inputs").add_argument("extra", nargs="*")
-    pinned = verb("pins", pins, "inputs", "zones", "offerings")
+    pinned = verb("pins", pins, "inputs", "zones", "offerings", "addons")
     for name in ("region", "account", "admin", "release"):
         pinned.add_argument(f"--{name}", required=True)
-    pinned.add_argument("--addon", action="append", default=[])
     verb("bill", priced, "inputs", "prices")
     verb("capacity", capacity, "inputs", "types", "quotas", "offerings")
     verb("secrets", secret_plan)
@@ -121,8 +138,7 @@ def parser() -> argparse.ArgumentParser:
     verb("prompt", prompt, "url", "model")
     verb("answer", lambda o: answer_text(o.model, sys.stdin.read()), "model")
     verb("at-least", version_check, "version", "least")
-    verb("instance-types", lambda o: " ".join(instance_types(read(o.inputs))), "inputs")
-    verb("models", lambda o: " ".join(read(o.inputs).get("models", [])), "inputs")
+    verb("shell", shell_values, "inputs")
     verb("field", lambda o: field(stdin(), o.path), "path")
     verb("list", lambda o: json.dumps(o.words)).add_argument("words", nargs="*")
     verb("load-balanced", lambda o: "\n".join(load_balanced(stdin())))

@@ -163,6 +163,19 @@ def recorded(name: str) -> str:
     return (RECORDED / f"{name}.json").read_text()
 
 
+def addon_listing(defaults: dict[str, str]) -> str:
+    """DescribeAddonVersions: two versions of each add-on, the second its default."""
+
+    def version(name: str, default: bool) -> Json:
+        return {"addonVersion": name, "compatibilities": [{"clusterVersion": "1.36", "defaultVersion": default}]}
+
+    addons = [
+        {"addonName": name, "addonVersions": [version("v99.0.0-eksbuild.1", False), version(default, True)]}
+        for name, default in defaults.items()
+    ]
+    return json.dumps({"addons": addons})
+
+
 def healthy_account(bench: Bench) -> None:
     """What a well-prepared machine and account answer."""
     bench.when("terraform", "^version", stdout='{"terraform_version": "1.11.4"}')
@@ -177,8 +190,7 @@ def healthy_account(bench: Bench) -> None:
     bench.when("aws", "list-service-quotas", stdout=recorded("quotas"))
     bench.when("aws", "pricing get-products", stdout=recorded("prices"))
     bench.when("aws", "ssm get-parameter", stdout="1.36.2-20260714\n")
-    for addon, version in ADDON_VERSIONS.items():
-        bench.when("aws", f"describe-addon-versions .*--addon-name {addon} ", stdout=f"{version}\n")
+    bench.when("aws", "eks describe-addon-versions", stdout=addon_listing(ADDON_VERSIONS))
     bench.when("tritonfleet", "deploy render", copy=str(HERE / "rendered"))
 
 
@@ -202,11 +214,9 @@ def healthy_cluster(bench: Bench) -> None:
     bench.when("kubectl", "exec -i tritonfleet-verify", stdout=json.dumps(answer))
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    """A machine and an account where everything works."""
-    bench = Bench(tmp_path)
-    (tmp_path / "fleet.yaml").write_text("models: {}\n")
+def healthy(folder: Path) -> Bench:
+    bench = Bench(folder)
+    (folder / "fleet.yaml").write_text("models: {}\n")
     healthy_account(bench)
     healthy_cluster(bench)
     # The first run finds no state: nothing was written before.
@@ -215,15 +225,30 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def installed(bench: Bench) -> Bench:
-    """The same, after a successful install.sh, with what cleanup.sh then meets."""
+def bench(tmp_path: Path) -> Bench:
+    """A machine and an account where everything works."""
+    return healthy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a successful install.sh leaves in its folder."""
+    bench = healthy(tmp_path_factory.mktemp("installation"))
     done = bench.run("install.sh", "--yes")
     assert done.code == 0, done.err
-    bench.when(
-        "terraform",
-        "^state list",
-        stdout="module.model_bucket.aws_s3_bucket.this\nmodule.model_bucket.aws_kms_key.this\nmodule.network.aws_vpc.this\n",
-    )
+    return bench.work
+
+
+@pytest.fixture
+def installed(bench: Bench, installation: Path) -> Bench:
+    """A machine after a successful install.sh, with what cleanup.sh then meets."""
+    shutil.copytree(installation, bench.work)
+    state = [
+        "module.model_bucket.aws_s3_bucket.this",
+        "module.model_bucket.aws_kms_key.this",
+        "module.network.aws_vpc.this",
+    ]
+    bench.when("terraform", "^state list", stdout="\n".join(state) + "\n")
     bench.when("kubectl", "get services", stdout='{"items": []}')
     bench.when("aws", "resourcegroupstaggingapi", stdout='{"ResourceTagMappingList": []}')
     bench.when("aws", "logs describe-log-groups", stdout="[]")
