@@ -17,19 +17,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.progress import Progress
 
 from tritonfleet.bench.compare import Load, Plan, Turn, compare, goals, rows
-from tritonfleet.bench.cpu import CpuMeter
+from tritonfleet.bench.cpu import OTHERS, CpuMeter
 from tritonfleet.bench.engine_door import EngineDoor
 from tritonfleet.bench.report import markdown, replace_section, table, to_json
 from tritonfleet.bench.target import StreamDoor, Target
@@ -46,6 +46,8 @@ TTFT_GOAL_SECONDS = 0.005
 #: Requests of a round, chosen so that a turn of each load takes a few seconds on two cores.
 LOADS = (Load(1, 8), Load(8, 32), Load(32, 96))
 OUTPUT_TOKENS = 64
+#: Other programs' use of the CPU, in cores, below which a comparison is worth keeping.
+QUIET_CORES = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,27 @@ def main() -> int:
             sampling={"max_tokens": OUTPUT_TOKENS, "ignore_eos": True, "temperature": 0},
         )
         turns, versions = asyncio.run(measure(addresses, plan, console))
+    about = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": options.rounds,
+        # Without the servers' process ids their work cannot be told from that of other programs.
+        "other_cores": round(other_cores(turns), 2) if addresses.pids else None,
+        **versions,
+        **host(),
+    }
+    return report(turns, about, options, console)
+
+
+def report(turns: list[Turn], about: Mapping[str, Any], options: argparse.Namespace, console: Console) -> int:
+    """Print the comparison and write its files; return 1 if a goal was missed."""
     found = rows(turns, BASE)
     judged = goals(found, ratio=RATIO_GOAL, ttft_more_seconds=TTFT_GOAL_SECONDS)
     console.print(table(found))
     for goal in judged:
         console.print(f"[green]met[/]     {goal.text}" if goal.met else f"[red]missed[/]  {goal.text}", highlight=False)
-    about = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "rounds": options.rounds, **versions, **host()}
+    if about["other_cores"] and about["other_cores"] > QUIET_CORES:
+        busy = f"other programs kept {about['other_cores']:.1f} of {about['cores']} cores busy meanwhile"
+        console.print(f"[yellow]{busy}: do not trust these numbers[/]", highlight=False)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(to_json(found, judged, turns, about), indent=1) + "\n", encoding="utf-8")
     console.print(f"everything measured: {options.out}")
@@ -89,7 +106,12 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=12, help="rounds for each load (default 12)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=6,
+        help="rounds for each load; a multiple of 6 gives each door each place as often (default 6)",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "bench-results/doors.json", help="JSON result")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--engine", help="unix:PATH or HOST:PORT of an engine that runs already, with the next three")
@@ -195,14 +217,19 @@ def host() -> dict[str, str | int]:
     return {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "python": platform.python_version()}
 
 
-def setting(about: Mapping[str, object]) -> str:
-    """Return the sentence that stands above the table."""
+def other_cores(turns: list[Turn]) -> float:
+    """Return how many cores programs that have no part in the measurement kept busy, on average."""
+    return sum(turn.cpu_seconds[OTHERS] for turn in turns) / sum(turn.seconds for turn in turns)
+
+
+def setting(about: Mapping[str, Any]) -> str:
+    """Return the sentences that stand above the table."""
     loads = ", ".join(f"{load.requests} requests at {load.streams} streams" for load in LOADS)
     return (
-        f"Measured on {time.strftime('%Y-%m-%d')} by `make bench` on {about['cores']} cores ({about['machine']}), "
+        f"Measured on {about['made'][:10]} by `make bench` on {about['cores']} cores ({about['machine']}), "
         f"{about['engine']}, demo model `llama2`, {OUTPUT_TOKENS} output tokens a request, streaming; "
-        f"{about['rounds']} rounds of {loads} for each door. Ratios and differences are medians over the rounds, "
-        "with the 95 % interval of the bootstrap."
+        f"{about['rounds']} rounds of {loads} for each door. Other programs kept {about['other_cores']} cores busy "
+        "meanwhile. Ratios and differences are medians over the rounds, with the 95 % interval of the bootstrap."
     )
 
 
