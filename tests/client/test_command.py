@@ -9,17 +9,27 @@ import re
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.client.fake_triton import FakeTriton
+from tritonfleet.cli.client import client
 from tritonfleet.client import Address
 from tritonfleet.client.results import parse_results
+from tritonfleet.errors import UsageError
 
 PROMPTS = ["What is Triton?", "트라이톤은 무엇인가요? 🙂", "=========", "last"]
 
 #: The command alone, so that these tests do not depend on the other commands.
-PROGRAM = "import typer; from tritonfleet.cli.client import client; app = typer.Typer(); app.command()(client); app()"
+PROGRAM = """
+import typer
+import tritonfleet.cli.app
+from tritonfleet.cli.client import client
+tritonfleet.cli.app.app = typer.Typer()
+tritonfleet.cli.app.app.command()(client)
+tritonfleet.cli.app.main()
+"""
 
 
 @pytest.fixture
@@ -66,7 +76,7 @@ async def test_all_answered(folder: Path, address: Address, triton: FakeTriton) 
     assert records[1].response == f"<s>[INST] {PROMPTS[1]} [/INST] "
 
 
-async def test_iterations_offset_and_concurrency(folder: Path, address: Address) -> None:
+async def test_iterations_offset_and_concurrency(folder: Path, triton: FakeTriton) -> None:
     """Passes are numbered on from the offset, also one request at a time."""
     code, out, _ = await run(
         folder,
@@ -80,7 +90,8 @@ async def test_iterations_offset_and_concurrency(folder: Path, address: Address)
         "1",
         "--results-file",
         "r.txt",
-        *door(address),
+        "-u",
+        f"127.0.0.1:{triton.grpc_port}",
     )
     assert code == 0
     numbers = [int(line.split("Request ")[1].split(":")[0]) for line in out.splitlines() if " - Request " in line]
@@ -88,15 +99,15 @@ async def test_iterations_offset_and_concurrency(folder: Path, address: Address)
     assert len(parse_results((folder / "r.txt").read_text(encoding="utf-8"))) == 8
 
 
-async def test_without_template(folder: Path, address: Address, triton: FakeTriton) -> None:
+async def test_without_template(folder: Path, triton: FakeTriton) -> None:
     """A model without a template gets the prompts as they are, and the person is told; --raw asks for it."""
-    code, _, err = await run(folder, "-m", "mistral7b", *door(address))
+    code, _, err = await run(folder, "-m", "mistral7b", "-u", f"127.0.0.1:{triton.grpc_port}")
     assert code == 0
     assert "note: model 'mistral7b' has no chat template" in err
     assert {seen.tensors["text_input"] for seen in triton.seen} == set(PROMPTS)
     assert "add_special_tokens" not in triton.seen[0].tensors["sampling_parameters"]
     triton.seen.clear()
-    code, _, err = await run(folder, "-m", "llama2", "--raw", *door(address))
+    code, _, err = await run(folder, "-m", "llama2", "--raw", "-u", f"127.0.0.1:{triton.grpc_port}")
     assert (code, err) == (0, "")
     assert {seen.tensors["text_input"] for seen in triton.seen} == set(PROMPTS)
 
@@ -112,43 +123,43 @@ async def test_failed_requests(folder: Path, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
-    [
-        (["-m", "lama2"], 2, "did you mean 'llama2'?"),
-        (["-m", "adder"], 1, "takes no text_input"),
-        (["-m", "broken_template"], 2, "its chat template is wrong at line 1"),
-        (["-m", "llama2", "--input-prompts", "none.txt"], 2, "none.txt: No such file"),
-        (["-m", "llama2", "--results-file", "no/where.txt"], 2, "--results-file"),
-        (["-m", "llama2", "--sampling", "{"], 2, "is not JSON"),
-    ],
+    ("model", "code", "message"),
+    [("lama2", 2, "did you mean 'llama2'?"), ("broken_template", 2, "its chat template is wrong at line 1")],
 )
-async def test_nothing_sent(folder: Path, triton: FakeTriton, options: list[str], code: int, message: str) -> None:
-    """What cannot be done is said before anything is sent."""
-    program = PROGRAM.replace("app()", "import tritonfleet.cli.app as a; a.app = app; a.main()")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        program,
-        *options,
-        "-u",
-        f"127.0.0.1:{triton.grpc_port}",
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+async def test_nothing_sent(folder: Path, triton: FakeTriton, model: str, code: int, message: str) -> None:
+    """What the server cannot do is said before anything is sent."""
+    process = await start(folder, "-m", model, "-u", f"127.0.0.1:{triton.grpc_port}")
     out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert message in out.decode() + err.decode()
+    assert out == b"FAIL: no request was sent\n"
+    assert message in err.decode()
     assert "Traceback" not in err.decode()
     assert process.returncode == code
     assert triton.seen == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_interrupted(folder: Path, address: Address, triton: FakeTriton, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_prompts": Path("none.txt")}, r"none\.txt: No such file"),
+        ({"results_file": Path("no/where.txt")}, "--results-file"),
+        ({"sampling": "{"}, "is not JSON"),
+        ({"url": "http://localhost:8000/v2"}, "not of the form HOST:PORT"),
+    ],
+)
+def test_mistaken_options(folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str) -> None:
+    """A mistaken option is refused before a connection is made."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError, match=message):
+        client(model_name="llama2", **options)
+
+
+@pytest.mark.parametrize(("protocol", "number"), [("grpc", signal.SIGINT), ("http", signal.SIGTERM)])
+async def test_interrupted(folder: Path, triton: FakeTriton, protocol: str, number: signal.Signals) -> None:
     """Ctrl-C cancels what runs, writes what came, and says what is missing."""
     triton.models["llama2"].hang_after = 2
     triton.models["llama2"].parameters.clear()
-    process = await start(folder, "-m", "llama2", "-s", *door(address))
+    port = triton.grpc_port if protocol == "grpc" else triton.http_port
+    process = await start(folder, "-m", "llama2", "-s", "-u", f"{protocol}://127.0.0.1:{port}")
     assert process.stdout is not None
     seen = b""
     while seen.count(b" - Request ") < 2:  # the two prompts of one word are answered, the others hang
