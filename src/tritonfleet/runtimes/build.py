@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -125,8 +125,9 @@ class _Build:
             clear(self._folder)
             raise
 
-    def _say(self, phase: str, done: int, note: str = "") -> None:
-        self._progress(Transfer(f"{self._kind.name}: {phase}", done, len(self._kind.pins), "packages", note))
+    def _say(self, phase: str, done: int, note: str = "", *, total: int | None = None) -> None:
+        of = len(self._kind.pins) if total is None else total
+        self._progress(Transfer(f"{self._kind.name}: {phase}", done, of, "packages", note))
 
     def _run(self, doing: str, command: list[str], output: TextIO, environ: Mapping[str, str]) -> None:
         child = pip.Child(command, environ, output, (self._lock,))
@@ -142,20 +143,19 @@ class _Build:
     def _install(self, base: Interpreter, output: TextIO) -> None:
         pins = self._folder / "pins.txt"
         pins.write_text("\n".join(self._kind.pins) + "\n", encoding="utf-8")
-        total = len(self._kind.pins)
-
-        def report(step: pip.Step) -> None:
-            if step.phase == "installing":
-                self._say("fetching", total)
-            self._say(step.phase, min(step.packages, total - 1), step.note)
-
         compiled = [f"--no-binary={name}" for name in self._kind.python.compiled.get(base.minor, ())]
-        self._pip(base, ["--no-deps", *compiled, f"--requirement={pins}"], output, report)
+        self._pip(base, ["--no-deps", *compiled, f"--requirement={pins}"], output, len(self._kind.pins))
         libraries = missing_libraries(self._python, self._environ)
         if libraries:
-            self._pip(base, libraries, output, report)
+            # More may come than are named here: they need others in turn.
+            self._pip(base, libraries, output, len(libraries), " CUDA libraries of torch")
 
-    def _pip(self, base: Interpreter, arguments: list[str], output: TextIO, report: Callable[[pip.Step], None]) -> None:
+    def _pip(self, base: Interpreter, arguments: list[str], output: TextIO, total: int, what: str = "") -> None:
+        def report(step: pip.Step) -> None:
+            if step.phase == "installing":
+                self._say(f"fetching{what}", total, total=total)
+            self._say(f"{step.phase}{what}", min(step.packages, total - 1), step.note, total=total)
+
         status = pip.install(
             self._python,
             arguments,
@@ -167,8 +167,9 @@ class _Build:
             report=report,
         )
         if status:
-            output.flush()
             raise pip.failed(self._kind.name, "pip", status, self._store.log(self._kind))
+        if what:
+            self._say(f"installing{what}", total, total=total)
 
     def _verify(self, base: Interpreter, output: TextIO) -> None:
         total = len(self._kind.pins)
@@ -209,8 +210,10 @@ def missing_libraries(python: Path, environ: Mapping[str, str]) -> list[str]:
         "        except m.PackageNotFoundError: print(need)\n"
     )
     result = subprocess.run(
-        [str(python), "-I", "-c", code], capture_output=True, text=True, env=dict(environ), check=True
+        [str(python), "-I", "-c", code], capture_output=True, text=True, env=dict(environ), check=False
     )
+    if result.returncode:
+        raise RuntimeMissing(f"{python} does not tell what torch needs: {result.stderr.strip()[-500:]}")
     return result.stdout.splitlines()
 
 
