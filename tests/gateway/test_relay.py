@@ -313,6 +313,40 @@ async def test_tokenize_and_detokenize(stage: Stage) -> None:
         assert body["prompt"] == "one two"
 
 
+async def test_a_conversation_stays_with_one_replica(stage: Stage) -> None:
+    replicas = [await stage.engine() for _ in range(4)]
+    await stage.serve(*replicas)
+    async with stage.gateway():
+        for number in range(8):
+            messages = [{"role": "user", "content": f"question {number}"}]
+            for turn in range(3):
+                body = {"model": "llama2", "messages": messages, "max_tokens": 2}
+                assert (await stage.post(body, "/v1/chat/completions"))[0] == 200
+                messages += [{"role": "assistant", "content": "yes"}, {"role": "user", "content": f"more {turn}"}]
+    homes: dict[str, set[int]] = {}
+    for number, replica in enumerate(replicas):
+        for body in replica.bodies:
+            homes.setdefault(body["messages"][0]["content"], set()).add(number)
+    assert len(homes) == 8
+    assert all(len(home) == 1 for home in homes.values()), homes
+    assert len(set.union(*homes.values())) > 1
+
+
+async def test_the_query_reaches_the_engine_as_it_is(stage: Stage) -> None:
+    seen: list[str] = []
+
+    async def messages(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", messages)
+    await stage.serve(await stage.engine(app=app))
+    async with stage.gateway():
+        assert (await stage.post({"model": "llama2"}, "/v1/messages?beta=true&x=a+b"))[0] == 200
+    assert seen == ["/v1/messages?beta=true&x=a+b"]
+
+
 async def test_a_large_body_passes_whole(stage: Stage) -> None:
     replica = await stage.engine()
     await stage.serve(replica)
