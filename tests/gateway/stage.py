@@ -102,6 +102,8 @@ class FakeReplica:
         if request.method == "POST":
             raw = await request.read()
             self.bodies.append(json.loads(raw) if raw else None)
+            names = [name.lower() for name in request.headers]
+            assert len(names) == len(set(names)), f"a header came twice: {names}"
             self.headers.append({name.lower(): value for name, value in request.headers.items()})
         answer: web.StreamResponse = await handler(request)
         return answer

@@ -298,6 +298,7 @@ async def test_headers_pass_but_for_those_between_client_and_gateway(stage: Stag
     sent = {"Authorization": "Bearer x", "X-Api-Key": "y", "X-Request-Id": "mine", "traceparent": "00-1", "Cookie": "c"}
     async with stage.gateway():
         _, _, headers = await stage.post(PROMPT, headers=sent)
+    assert len(replica.headers) == 1
     seen = replica.headers[0]
     assert headers["x-request-id"] == seen["x-request-id"] == "mine"
     assert seen["traceparent"] == "00-1"

@@ -46,7 +46,15 @@ _HOP = frozenset(
     }
 )
 #: Headers of a client that its engine must not see, or that would change the bytes of the answer.
-_NOT_SENT = _HOP | {b"authorization", b"x-api-key", b"cookie", b"accept-encoding", b"expect", b"content-encoding"}
+_NOT_SENT = _HOP | {
+    b"accept-encoding",
+    b"authorization",
+    b"content-encoding",
+    b"cookie",
+    b"expect",
+    b"x-api-key",
+    b"x-request-id",  # the gateway adds its own, or the client's
+}
 
 Headers = list[tuple[bytes, bytes]]
 

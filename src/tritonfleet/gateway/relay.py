@@ -181,6 +181,7 @@ class _Passage:
             headers.append((b"x-accel-buffering", b"no"))  # nginx would hold the events back
         if tap is not None:
             tap.begin(is_stream=answer.is_stream)
+            headers = [entry for entry in headers if entry[0] != b"content-length" or not self._is_stream]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self._started = True
         if self._is_stream:
@@ -218,7 +219,7 @@ class _Passage:
         metrics.count("requests", self._model, self._kind.path, str(problem.status), problem.src)
         if problem.src == "gateway":
             metrics.count("refused", problem.code)
-        else:
+        elif problem.code != "model_not_ready":  # the supervisor's log says it once
             log.warning("request %s: %s", self._id, problem)
         if not self._started:
             headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
