@@ -263,6 +263,14 @@ def test_folders_that_are_no_repository(tmp_path: Path) -> None:
         check_repository(Path("s3://bucket/repository"))
 
 
+def test_an_ensemble_may_use_models_of_a_repository_beside(tmp_path: Path) -> None:
+    """One server reads several; only the first is checked."""
+    other = write_tree(tmp_path / "other", {"llm/config.pbtxt": VLLM_CONFIG, "llm/1/model.json": "{"})
+    here = write_tree(tmp_path / "here", {name: text for name, text in GOOD.items() if not name.startswith("llm/")})
+    assert "if another repository of the server has it, add --beside DIR" in str(check_repository(here)[0])
+    assert check_repository(here, beside=[other]) == []
+
+
 def test_files_that_are_not_text(tmp_path: Path) -> None:
     """Binary rubbish is a finding, not a traceback."""
     write_tree(tmp_path, GOOD)

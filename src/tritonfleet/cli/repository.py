@@ -53,11 +53,16 @@ def render(
 
 
 @app.command()
-def check(folder: Folder) -> None:
+def check(
+    folder: Folder,
+    beside: Annotated[
+        list[Path], typer.Option("--beside", help="Another repository of the same server.", metavar="DIR")
+    ] = [],  # noqa: B006 - Typer makes a new one for each call
+) -> None:
     """Say what is wrong with a repository, ours or NVIDIA's; exit 1 when a model could not be loaded."""
     from tritonfleet.repository import check_repository
 
-    findings = check_repository(folder)
+    findings = check_repository(folder, beside=beside)
     if _report(findings):
         raise typer.Exit(1)
 

@@ -60,7 +60,7 @@ def _step(model: ModelFolder, step: Any, models: Mapping[str, ModelFolder]) -> I
             "error",
             quoted(step.model_name),
             f"step {step.model_name!r}: there is no such model in the repository",
-            f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(models))}",
+            f"did you mean {near[0]!r}?" if near else "if another repository of the server has it, add --beside DIR",
         )
         return
     if step.model_version > 0 and step.model_version not in used.versions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from tritonfleet.errors import UsageError
@@ -14,29 +14,37 @@ from tritonfleet.repository.check.python_model import check_python
 from tritonfleet.repository.check.vllm_model import check_vllm
 
 
-def check_repository(path: Path) -> list[Finding]:
+def check_repository(path: Path, *, beside: Sequence[Path] = ()) -> list[Finding]:
     """Return everything that is wrong or odd in the repository at *path*, model by model; nothing means it is fine.
+
+    Repositories *beside* it, which the same server reads, are not checked; ensembles may use their models.
 
     Raises UsageError if there is no such folder.
     """
     if "://" in str(path) or str(path).startswith(("s3:/", "gs:/", "az:/")):
         raise UsageError(f"{path}: a check reads local folders; run `tritonfleet repository pull` first")
-    if not path.is_dir():
-        raise UsageError(f"{path}: there is no such folder; name a Triton model repository")
     if (path / "config.pbtxt").is_file():
         fix = f"check its parent: {path.absolute().parent}"
         return [Finding("error", PurePosixPath("config.pbtxt"), "this is one model's folder, no repository", fix)]
+    models, unread = _read(path)
+    others = {name: model for other in beside for name, model in _read(other)[0].items()}
+    read = [model for name, model in models.items() if name not in {finding.path.parts[0] for finding in unread}]
+    findings = [*unread, *(finding for model in read for finding in _check(model, others | models))]
+    if not models:
+        findings.append(Finding("error", PurePosixPath(), "the repository is empty", "add a folder for each model"))
+    return sorted(findings, key=lambda finding: (finding.path, finding.line or 0))
+
+
+def _read(path: Path) -> tuple[dict[str, ModelFolder], list[Finding]]:
+    if not path.is_dir():
+        raise UsageError(f"{path}: there is no such folder; name a Triton model repository")
     models: dict[str, ModelFolder] = {}
     unread: list[Finding] = []
     for entry in sorted(path.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
             models[entry.name], problems = read_folder(path, entry.name)
             unread += problems
-    read = [model for name, model in models.items() if name not in {finding.path.parts[0] for finding in unread}]
-    findings = [*unread, *(finding for model in read for finding in _check(model, models))]
-    if not models:
-        findings.append(Finding("error", PurePosixPath(), "the repository is empty", "add a folder for each model"))
-    return sorted(findings, key=lambda finding: (finding.path, finding.line or 0))
+    return models, unread
 
 
 def _check(model: ModelFolder, models: Mapping[str, ModelFolder]) -> Iterator[Finding]:
