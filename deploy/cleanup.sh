@@ -92,17 +92,18 @@ find_cluster() {
 # remove_traffic: autoscalers first, or they make pods again; then whatever holds a load balancer, while its
 # controller still lives to take it down.
 remove_traffic() {
-  local namespace service
+  local namespace service services
   kubectl delete scaledobjects.keda.sh --all --all-namespaces --ignore-not-found 2>/dev/null || true
   kubectl delete horizontalpodautoscalers --all --all-namespaces --ignore-not-found
   kubectl delete gateways.gateway.networking.k8s.io --all --all-namespaces --ignore-not-found --timeout=10m 2>/dev/null ||
     warn "no Gateway was deleted"
   kubectl delete ingresses --all --all-namespaces --ignore-not-found --timeout=10m
+  services=$(kubectl get services --all-namespaces --output json | settings load-balanced)
   while read -r namespace service; do
     [ -n "$namespace" ] || continue
     say "  Service $namespace/$service"
     kubectl --namespace "$namespace" delete service "$service" --timeout=10m
-  done < <(kubectl get services --all-namespaces --output json | settings load-balanced)
+  done <<<"$services"
 }
 
 destroy_stack() {
@@ -218,7 +219,10 @@ main() {
   if [ "$cluster" = yes ]; then destroy_stack fleet; else forget_stack fleet; fi
 
   step "GPU nodes"
-  [ "$cluster" != yes ] || remove_nodes
+  case $cluster in
+    yes) remove_nodes ;;
+    unreachable) stop_controllers ;;
+  esac
   delete_instances
 
   step "Platform and its volumes"

@@ -95,10 +95,11 @@ check_capacity() {
     warn "the vCPU quotas cannot be read (servicequotas:ListServiceQuotas); a quota that is too small shows later, as a node that never comes"
     return 0
   }
-  local line
+  local line found
+  found=$(settings capacity "$work/inputs.json" "$work/types.json" "$work/quotas.json" "$work/offerings.json")
   while IFS= read -r line; do
     [ -z "$line" ] || problem "$line"
-  done < <(settings capacity "$work/inputs.json" "$work/types.json" "$work/quotas.json" "$work/offerings.json")
+  done <<<"$found"
 }
 
 # check_token: Hugging Face knows the token. It goes by standard input, so no process list shows it.

@@ -1,6 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # the sourced files share their variables
 # What the person sees: numbered steps, warnings, one clear failure; and retries.
 
+# Without this a command that fails inside $(...) goes unnoticed.
+shopt -s inherit_errexit 2>/dev/null || {
+  printf 'error: bash %s is too old: 4.4 or later is needed (on macOS: brew install bash)\n' "$BASH_VERSION" >&2
+  exit 1
+}
+
 step_number=0
 step_count=0
 step_text="start"

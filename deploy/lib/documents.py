@@ -98,9 +98,8 @@ def answer_text(model: str, text: str) -> str:
 
 
 def leftovers(document: Json) -> list[str]:
-    """ARNs of tagged resources, without what AWS removes by itself or counts as gone."""
-    arns = [item["ResourceARN"] for item in document.get("ResourceTagMappingList", [])]
-    return sorted(arn for arn in arns if ":kms:" not in arn)
+    """ARNs that a tag still finds."""
+    return sorted(item["ResourceARN"] for item in document.get("ResourceTagMappingList", []))
 
 
 def load_balanced(document: Json) -> list[str]:

@@ -10,7 +10,9 @@ reach_cluster() {
 
 # mend_releases: an apply that was killed leaves Helm releases pending, and Helm then refuses every further try.
 mend_releases() {
-  local release namespace revision
+  local release namespace revision pending
+  # Into a variable, not a pipe: a failure to ask is no empty answer.
+  pending=$(helm list --all-namespaces --pending --output json | settings releases)
   while read -r release namespace revision; do
     [ -n "$release" ] || continue
     warn "the release $namespace/$release was left half done"
@@ -19,7 +21,7 @@ mend_releases() {
     else
       helm rollback "$release" --namespace "$namespace" --wait --timeout 10m
     fi
-  done < <(helm list --all-namespaces --pending --output json | settings releases)
+  done <<<"$pending"
 }
 
 install_gateway_api() {

@@ -17,6 +17,8 @@ DEPLOY = ROOT / "deploy"
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"
 TOOLS = ("aws", "terraform", "kubectl", "helm", "curl", "tritonfleet")
+# All that the scripts need of the system; nothing else is on their PATH.
+SYSTEM = "bash cat chmod cp dirname flock grep mkdir mv rm sed sleep sort tail tee tr".split()
 ACCOUNT = "111122223333"
 
 Json = dict[str, Any]
@@ -82,6 +84,8 @@ class Bench:
             path.write_text(f"#!{sys.executable} -ISE\n" + (HERE / "stand_in.py").read_text())
             path.chmod(0o755)
         (tools / "python3").symlink_to(sys.executable)
+        for name in SYSTEM:
+            (tools / name).symlink_to(shutil.which(name) or f"/missing/{name}")
         for part in ("install.sh", "cleanup.sh", "lib", "terraform"):
             copy = shutil.copytree if (DEPLOY / part).is_dir() else shutil.copy2
             copy(DEPLOY / part, self.deploy / part)
@@ -94,7 +98,7 @@ class Bench:
         self.rules.insert(0, {"tool": tool, "match": match, **answer})
 
     def remove(self, tool: str) -> None:
-        """Take a tool away; the PATH then ends at the folders of the system's own tools."""
+        """Take a tool away."""
         (self.folder / "bin" / tool).unlink()
 
     def run(self, script: str, *arguments: str, stdin: str | None = None) -> Run:
@@ -105,7 +109,7 @@ class Bench:
             counter.unlink()
         (self.folder / "rules.json").write_text(json.dumps(self.rules))
         environment = {
-            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
+            "PATH": str(self.folder / "bin"),
             "HOME": str(self.folder),
             "STAND_IN": str(self.folder),
             "TRITONFLEET_RETRY_SECONDS": "0",

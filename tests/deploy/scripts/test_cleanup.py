@@ -117,15 +117,19 @@ def test_a_target_group_in_use_is_tried_again(installed: Bench) -> None:
 
 def test_what_is_still_there_is_listed(installed: Bench) -> None:
     """The end is a list, once each, without keys that only wait for their date, and an exit status of its own."""
-    key = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/gone-in-a-week"
-    installed.when("aws", "get-resources .*tritonfleet.io/fleet", stdout=tagged("arn:aws:s3:::tritonfleet-models", key))
+    gone, kept = (f"arn:aws:kms:us-west-2:{ACCOUNT}:key/{name}" for name in ("gone-in-a-week", "of-the-bucket"))
+    installed.when("aws", f"kms describe-key .*{gone}", stdout="PendingDeletion\n")
+    installed.when("aws", f"kms describe-key .*{kept}", stdout="Enabled\n")
+    installed.when(
+        "aws", "get-resources .*tritonfleet.io/fleet", stdout=tagged("arn:aws:s3:::tritonfleet-models", gone, kept)
+    )
     installed.when("aws", "get-resources .*kubernetes.io/cluster", stdout=tagged("arn:aws:s3:::tritonfleet-models"))
     group = f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/aws/containerinsights/tritonfleet/performance"
     installed.when("aws", "logs describe-log-groups", stdout=json.dumps([group]))
     done = installed.run("cleanup.sh", "--yes")
     assert done.code == 3
     tail = done.out.split("Still there")[1].splitlines()[1:]
-    assert tail == [f"  {group}", "  arn:aws:s3:::tritonfleet-models"]
+    assert tail == [f"  {kept}", f"  {group}", "  arn:aws:s3:::tritonfleet-models"]
 
 
 def test_gone_cluster(installed: Bench) -> None:
@@ -164,8 +168,16 @@ def test_unreachable_cluster(installed: Bench) -> None:
     assert done.code == 1
     assert "does not answer" in done.err
     assert done.terraform("destroy") == []
+    installed.when("aws", "describe-instances .*karpenter.sh/nodepool", stdout="i-gpu\n")
+    installed.when("aws", "describe-instances .*nodegroup-name", stdout="i-system\n")
     done = installed.run("cleanup.sh", "--yes", "--unreachable")
     assert done.code == 0, done.err
+    # Karpenter would replace a node that is taken away: its own nodes go first.
+    controllers = done.first("aws eks update-nodegroup-config", "minSize=0,desiredSize=0")
+    assert controllers < done.first("aws ec2 wait instance-terminated", "i-system")
+    assert done.first("aws ec2 wait instance-terminated", "i-system") < done.first(
+        "aws ec2 terminate-instances", "i-gpu"
+    )
     assert done.terraform("destroy") == ["infrastructure"]
     forgotten = [call.stack for call in done.calls if call.tool == "terraform" and call.argv[:2] == ["state", "rm"]]
     assert forgotten == ["fleet", "platform", "infrastructure"]
@@ -249,6 +261,10 @@ def test_protection_that_is_off_already(installed: Bench) -> None:
         ("kubectl", "delete persistentvolumeclaims"),
         ("aws", "describe-instances"),
         ("aws", "get-resources"),
+        ("aws", "get-resources .*tritonfleet.io/fleet"),
+        ("aws", "describe-security-groups"),
+        ("aws", "logs describe-log-groups"),
+        ("kubectl", "get services"),
         ("aws", "describe-volumes"),
         ("helm", "^list"),
     ],

@@ -166,6 +166,15 @@ def test_network_policies_are_enforced(infrastructure: Plan) -> None:
     assert json.loads(cni.values["configuration_values"]) == {"enableNetworkPolicy": "true"}
 
 
+def test_volumes_carry_the_tag(infrastructure: Plan) -> None:
+    """cleanup.sh finds a forgotten volume by the tag that the EBS driver puts on it."""
+    driver = next(
+        item for item in infrastructure.of_type("aws_eks_addon") if item.values["addon_name"] == "aws-ebs-csi-driver"
+    )
+    tags = json.loads(driver.values["configuration_values"])["controller"]["extraVolumeTags"]
+    assert tags == {"tritonfleet.io/fleet": "tritonfleet"}
+
+
 def test_two_zones(infrastructure: Plan) -> None:
     """A private and a public subnet in each zone, without overlap, inside the VPC."""
     subnets = infrastructure.of_type("aws_subnet")

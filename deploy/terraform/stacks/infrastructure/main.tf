@@ -73,6 +73,8 @@ module "cluster_addons" {
       coredns        = {}
       metrics-server = {}
       aws-ebs-csi-driver = {
+        # cleanup.sh finds a forgotten volume by this tag.
+        configuration   = jsonencode({ controller = { extraVolumeTags = { "tritonfleet.io/fleet" = var.name } } })
         service_account = "ebs-csi-controller-sa"
         role_arn        = module.ebs_csi.role_arn
       }
