@@ -34,6 +34,8 @@ def test_every_default_is_pinned() -> None:
                 "lora": {},
                 "replicas": 1,
                 "load": True,
+                "share": None,
+                "keep_warm": False,
             },
         ),
         "doors": {

@@ -70,6 +70,10 @@ class ModelSpec(Section):
     """Engines that serve the model side by side."""
     load: bool = True
     """Load the model when the fleet comes up; false waits for a repository load."""
+    share: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
+    """Models that name the same group take turns on the same GPUs; each keeps its own when absent."""
+    keep_warm: bool = False
+    """Within its share group: never put to sleep for another model."""
 
     @field_validator("source")
     @classmethod
@@ -105,6 +109,16 @@ class ModelSpec(Section):
                 )
         elif self.devices == "cpu" and self.gpus_per_replica > 1:
             raise ValueError("tensor_parallel and pipeline_parallel need GPUs; remove them or name devices")
+        return self
+
+    @model_validator(mode="after")
+    def _sharing_makes_sense(self) -> ModelSpec:
+        if self.keep_warm and self.share is None:
+            raise ValueError("keep_warm says how a model behaves in its share group; name one with share, or remove it")
+        if self.share is not None and self.replicas > 1:
+            raise ValueError(f"a model of the share group {self.share!r} has one replica; remove replicas or share")
+        if self.share is not None and self.devices == "cpu":
+            raise ValueError("models take turns on GPUs; remove share, or name GPUs under devices")
         return self
 
     @property

@@ -1,0 +1,80 @@
+"""Facts of a model that the plan needs, and how they are read from its folder or fetched for its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritonfleet.engines.arguments import read_arguments
+from tritonfleet.errors import SourceError
+from tritonfleet.planner.architecture import Architecture, read_architecture
+from tritonfleet.planner.weights import StoredWeights, read_stored_weights
+from tritonfleet.spec.models import FleetSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model's memory without loading it."""
+
+    architecture: Architecture | None
+    """None for a model whose engine plans its memory itself: a .gguf file, the fake engine."""
+    stored: StoredWeights | None = None
+    """Sizes out of the files' headers; None where the files are not here."""
+    file_bytes: int = 0
+    """Size of a .gguf file."""
+
+
+def read_facts(model: ModelSpec, path: Path) -> ModelFacts:
+    """Return the facts of *model*, whose folder (or .gguf file) is *path*.
+
+    Raises SourceError if its config.json or its safetensors files cannot be read.
+    """
+    if path.is_file():
+        return ModelFacts(None, file_bytes=path.stat().st_size)
+    if model.engine == "fake":
+        return ModelFacts(None)
+    file = path / "config.json"
+    if not file.is_file():
+        raise SourceError(f"{model.name}: {path} has no config.json, so its memory cannot be computed")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise SourceError(f"{model.name}: {file} is not JSON: {err}") from err
+    if not isinstance(config, dict):
+        raise SourceError(f"{model.name}: {file} holds no JSON object")
+    architecture = architecture_of(model, config)
+    return ModelFacts(architecture, read_stored_weights(path, len(architecture.layers)))
+
+
+def architecture_of(model: ModelSpec, config: Mapping[str, Any]) -> Architecture:
+    """Return the shape of *model*, with the spec's ``dtype`` and ``quantization`` in place of the config's own."""
+    from dataclasses import replace
+
+    from tritonfleet.planner.quantization import online
+
+    architecture = read_architecture(config, model.name, dtype=model.dtype)
+    method = read_arguments(model.name, model.engine_args).get("quantization")
+    if method and not architecture.quantization.bits:
+        return replace(architecture, quantization=online(str(method)))
+    return architecture
+
+
+def gather_facts(
+    spec: FleetSpec, *, base: Path, cache: Path, environ: Mapping[str, str], weights: bool = False
+) -> dict[str, ModelFacts]:
+    """Return the facts of every model of *spec*; remote sources are asked for their small files only.
+
+    With *weights* whole models are fetched, whose headers make the sizes exact. Raises SourceError naming the model.
+    """
+    from tritonfleet.sources import resolve_source
+
+    facts = {}
+    for model in spec.models:
+        found = resolve_source(
+            model.source, base=base, cache=cache, environ=environ, want="model" if weights else "metadata"
+        )
+        facts[model.name] = read_facts(model, found.path)
+    return facts
