@@ -243,18 +243,35 @@ def work(pipe: Connection) -> None:
 async def _work(pipe: Connection) -> None:
     doors: dict[Address, StreamDoor] = {}
     loop = asyncio.get_running_loop()
-    while (order := await loop.run_in_executor(None, pipe.recv)) is not None:
+    while (order := await loop.run_in_executor(None, receive, pipe)) is not None:
         try:
             address: Address = order.address
             if address not in doors:
                 doors[address] = open_door(address)
             target = Target(address.name, doors[address], info_of(address))
             outcome: Any = await _share(target, order)
-        except Exception as err:
-            outcome = f"{type(err).__name__}: {err}"
+        except* Exception as group:
+            outcome = "; ".join(sorted({f"{type(err).__name__}: {err}" for err in leaves(group)}))
         pipe.send(outcome)
     for door in doors.values():
         await door.close()
+
+
+def receive(pipe: Connection) -> Order | None:
+    """Return the next order; None when there is none to come."""
+    try:
+        order: Order | None = pipe.recv()
+    except EOFError:
+        return None
+    return order
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Return the single exceptions in *group*."""
+    found: list[BaseException] = []
+    for err in group.exceptions:
+        found += leaves(err) if isinstance(err, BaseExceptionGroup) else [err]
+    return found
 
 
 async def _share(target: Target, order: Order) -> tuple[list[Sample], float]:

@@ -14,7 +14,7 @@ python=$(command -v python3)
 
 # The stub finds its packages through its own environment only.
 site=$("$prefix/stub/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-[ -d "$site/pytriton" ] || cp -a "$prefix/triton/." "$site/"
+[ -d "$site/pytriton" ] || cp -a "$prefix/triton/." "$prefix"/client/orjson* "$site/"
 export PYTHONPATH=$root/src:$prefix/client:$prefix/engine
 export VLLM_USE_FLASHINFER_SAMPLER=0 HF_HUB_OFFLINE=1 TRITONFLEET_CACHE=$work/cache
 

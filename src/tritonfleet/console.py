@@ -44,6 +44,8 @@ def fleet_view(status: FleetStatus) -> RenderableType:
         for model in status.models
         if model.reason
     ]
+    if status.gateway_reason:
+        parts.append(Text(f"gateway: {status.gateway_reason}", style="red"))
     return Group(*parts)
 
 

@@ -97,6 +97,8 @@ def run_detached(home: FleetHome, *, install: bool) -> None:
     status = _wait_settled(home, child)
     if status is None:
         raise EngineFailed(f"the supervisor ended while the fleet started:\n{tail(log_path, 12, offset)}")
+    if status.gateway_state == "failed":
+        raise EngineFailed(f"the OpenAI door does not open: {status.gateway_reason}")
     failed = [model.model for model in status.models if model.state == "failed"]
     if failed:
         others = "the other models are served" if len(failed) < len(status.models) else "no model is served"
