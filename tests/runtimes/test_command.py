@@ -69,8 +69,14 @@ def test_older_builds_are_listed_and_removed_too(only_demo: Workshop) -> None:
     build(older, only_demo.store, only_demo.environ, silent)
     listed = json.loads(runner.invoke(app, ["runtime", "list", "--json"]).stdout)
     assert [entry["state"] for entry in listed if entry["kind"] == "sglang"] == ["installed", "outdated"]
-    removed = runner.invoke(app, ["runtime", "remove", "sglang"], catch_exceptions=False)
-    assert removed.stdout.count("removed") == 2
+    removed = runner.invoke(app, ["runtime", "remove", "--outdated"], catch_exceptions=False)
+    assert removed.stdout.count("removed") == 1
+    assert [entry.folder for entry in only_demo.store.all()] == [only_demo.store.folder(only_demo.kind)]
+
+
+def test_remove_without_a_kind_is_refused(only_demo: Workshop) -> None:
+    """Nobody means to remove everything."""
+    assert isinstance(runner.invoke(app, ["runtime", "remove"]).exception, UsageError)
 
 
 def test_a_runtime_in_use_is_not_removed(only_demo: Workshop) -> None:
@@ -105,10 +111,13 @@ def test_doctor_exits_with_1_when_something_must_be_mended(
 def test_doctor_reads_the_fleets_own_doors(only_demo: Workshop, tmp_path: Path) -> None:
     """Ports and engines come from the file."""
     spec = tmp_path / "fleet.yaml"
-    spec.write_text("models:\n  - {name: m, source: 'demo://llama2'}\ndoors:\n  http: {port: 18611}\n")
+    doors = "".join(
+        f"  {door}: {{port: {18611 + n}}}\n" for n, door in enumerate(("http", "grpc", "metrics", "openai"))
+    )
+    spec.write_text(f"models:\n  - {{name: m, source: 'demo://llama2'}}\ndoors:\n{doors}")
     result = runner.invoke(app, ["doctor", str(spec), "--json"], catch_exceptions=False)
     ports = next(finding for finding in json.loads(result.stdout) if finding["check"] == "ports")
-    assert "18611" in ports["detail"]
+    assert ports["detail"] == "http 18611, grpc 18612, metrics 18613, openai 18614 are free"
 
 
 def test_the_command_line_needs_no_heavy_imports() -> None:

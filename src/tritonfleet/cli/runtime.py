@@ -48,17 +48,23 @@ def list_runtimes(as_json: Annotated[bool, typer.Option("--json", help="Print JS
 
 
 @app.command()
-def remove(kinds: Kinds) -> None:
+def remove(
+    kinds: Annotated[list[str] | None, typer.Argument(help="Runtimes.", metavar="[KIND...]")] = None,
+    outdated: Annotated[bool, typer.Option("--outdated", help="Only builds of older versions.")] = False,
+) -> None:
     """Remove what was built, older versions included; what is on the machine stays."""
     from tritonfleet import runtimes
+    from tritonfleet.errors import UsageError
     from tritonfleet.layout import cache_folder
     from tritonfleet.progress import size_text
 
-    wanted = [runtimes.kind_named(kind) for kind in kinds]
+    if not (kinds or outdated):
+        raise UsageError("name the runtimes to remove, or give --outdated for the older builds of all")
+    wanted = [runtimes.kind_named(kind) for kind in kinds or runtimes.KINDS]
     store = runtimes.Store(cache_folder(os.environ))
     for kind in wanted:
-        removed = store.remove(kind)
+        removed = store.remove(kind, outdated=outdated)
         for entry in removed:
             typer.echo(f"removed {kind.name} {entry.manifest.version} ({size_text(entry.manifest.size_bytes)})")
-        if not removed:
+        if kinds and not removed:
             typer.echo(f"{kind.name}: nothing was installed in {store.root}")

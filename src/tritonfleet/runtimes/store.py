@@ -117,13 +117,14 @@ class Store:
         draft.replace(folder / MARKER)
         return Installed(folder, manifest)
 
-    def remove(self, kind: Kind) -> tuple[Installed, ...]:
+    def remove(self, kind: Kind, *, outdated: bool = False) -> tuple[Installed, ...]:
         """Remove every build of *kind*, half-built ones included; return those that were complete.
 
-        Raises UsageError naming the process while one of them is in use.
+        With *outdated*, the build of the present pins stays. Raises UsageError naming the process while one of them
+        is in use, and removes none then.
         """
         with self.locked(kind):
-            folders = self._folders(kind)
+            folders = [folder for folder in self._folders(kind) if not (outdated and folder == self.folder(kind))]
             for folder in folders:
                 if user := _user_of(folder):
                     raise UsageError(f"{folder} is in use by {user}; stop the fleet first (`tritonfleet down`)")
