@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import queue
+import random
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -26,15 +28,16 @@ from tritonfleet.bridge import install_backend
 from tritonfleet.engines.base import Runtime
 from tritonfleet.wire import CONTROL_VARIABLE, Endpoint, ModelStatus, Route, dump
 
-HTTP, GRPC, METRICS = 18310, 18311, 18312
+#: Ports of the bridge's tests; each server takes three that are free.
+PORTS = range(18300, 18400)
 START_SECONDS = 60.0
 
 
 class Supervisor:
     """Answers the bridge as the supervisor would, from a table of routes; records what it was asked."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self, path: Path) -> None:
+        self.socket = path
         self.routes: dict[str, Route] = {}
         self.refusals: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
@@ -112,10 +115,10 @@ class Engine:
         self.process.wait()
 
 
-def unix_get(socket: Path, path: str) -> str:
+def unix_get(where: Path, path: str) -> str:
     """Return the body of a GET over a Unix socket; raise OSError if it fails."""
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--fail", "--unix-socket", str(socket), f"http://engine{path}"],
+        ["curl", "--silent", "--show-error", "--fail", "--unix-socket", str(where), f"http://engine{path}"],
         capture_output=True,
         text=True,
         timeout=10,
@@ -141,15 +144,15 @@ def until(
     raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
-def start_engine(argv: Sequence[str], socket: Path, log: Path, env: dict[str, str] | None = None) -> Engine:
-    """Start an engine that listens on *socket* and wait for its health."""
+def start_engine(argv: Sequence[str], where: Path, log: Path, env: dict[str, str] | None = None) -> Engine:
+    """Start an engine that listens on *where* and wait for its health."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
             argv, stdout=stream, stderr=stream, start_new_session=True, env={**os.environ, **(env or {})}
         )
-    engine = Engine(process, socket, log)
+    engine = Engine(process, where, log)
     try:
-        until(f"{argv} is healthy; {log}", 240, lambda: unix_get(socket, "/health") == "", process)
+        until(f"{argv} is healthy; {log}", 240, lambda: unix_get(where, "/health") == "", process)
     except AssertionError as err:
         engine.kill()
         raise AssertionError(f"{err}\n{log.read_text(errors='replace')[-3000:]}") from None
@@ -182,6 +185,9 @@ class Triton:
     process: subprocess.Popen[bytes]
     repository: Path
     log: Path
+    http: int
+    grpc: int
+    metrics_port: int
 
     def add(self, name: str, config: str = 'backend: "vllm"\n', arguments: dict[str, Any] | None = None) -> Path:
         """Write a model into the repository."""
@@ -214,7 +220,7 @@ class Triton:
 
     def post_raw(self, path: str, body: Any, timeout: float = 30) -> tuple[int, str]:
         """POST JSON; return the status and the text of the answer."""
-        request = urllib.request.Request(f"http://127.0.0.1:{HTTP}/v2/{path}", json.dumps(body).encode())
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/{path}", json.dumps(body).encode())
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return response.status, response.read().decode()
@@ -224,17 +230,17 @@ class Triton:
 
     def live(self) -> bool:
         """Whether the server answers; raise OSError if nobody listens."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/v2/health/live", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/live", timeout=5) as response:
             return bool(response.status == 200)
 
     def get(self, path: str) -> Any:
         """GET and decode JSON."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/v2/{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/{path}", timeout=10) as response:
             return json.loads(response.read())
 
     def metrics(self) -> str:
         """Return the text of Triton's metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
             return str(response.read().decode())
 
     def metric(self, name: str, **labels: str) -> float:
@@ -262,13 +268,15 @@ class Triton:
     def streaming(self, model: str, inputs: dict[str, Any], **options: Any) -> Iterator[Iterator[Response]]:
         """Send one request over gRPC and yield its responses as they come; leaving cancels it."""
         results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-        client = grpcclient.InferenceServerClient(f"127.0.0.1:{GRPC}")
+        client = grpcclient.InferenceServerClient(f"127.0.0.1:{self.grpc}")
+        ended: list[bool] = []
         try:
             client.start_stream(lambda result, error: results.put((result, error)))
             client.async_stream_infer(model, [_tensor(*item) for item in inputs.items()], **options)
-            yield _responses(results)
+            yield _responses(results, ended)
         finally:
-            client.stop_stream(cancel_requests=True)
+            # Triton 2.51 never lets go of a model whose request was cancelled after its final response.
+            client.stop_stream(cancel_requests=not ended)
             client.close()
 
     def stop(self) -> None:
@@ -279,18 +287,22 @@ class Triton:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            raise
+            tail = self.log.read_text(errors="replace")[-3000:]
+            raise AssertionError(f"tritonserver did not end within 30 s\n{tail}") from None
 
 
-def _responses(results: queue.SimpleQueue[tuple[Any, Any]]) -> Iterator[Response]:
+def _responses(results: queue.SimpleQueue[tuple[Any, Any]], ended: list[bool]) -> Iterator[Response]:
     while True:
         result, error = results.get(timeout=60)
         if error is not None:
+            ended.append(True)
             raise StreamError(error.message())
         response = result.get_response()
         tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
         texts = next((tensors[name] for name in ("text_output", "TEXT") if name in tensors), np.array([]))
         final = response.parameters["triton_final_response"].bool_param
+        if final:
+            ended.append(True)
         yield Response([text.decode() for text in texts.ravel().tolist()], final, tensors)
         if final:
             return
@@ -307,9 +319,19 @@ def _tensor(name: str, value: Any) -> grpcclient.InferInput:
     return tensor
 
 
-def start_triton(
-    runtime: Runtime, folder: Path, control: Path | None, options: Sequence[str] = (), *, shm: str = "tfbridge"
-) -> Triton:
+def free_ports(count: int) -> list[int]:
+    """Return ports of ours that nobody listens on; Triton would share a taken one without a word."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"no {count} free ports in {PORTS}")
+
+
+def start_triton(runtime: Runtime, folder: Path, control: Path | None, options: Sequence[str] = ()) -> Triton:
     """Start tritonserver in explicit mode with the bridge in its backend folder, and wait until it is live."""
     backends, repository, log = folder / "backends", folder / "repository", folder / "triton.log"
     backends.mkdir()
@@ -317,6 +339,7 @@ def start_triton(
     for backend in runtime.paths["backends"].iterdir():
         (backends / backend.name).symlink_to(backend)
     install_backend(backends)
+    http, grpc, metrics = free_ports(3)
     env = {**os.environ, **runtime.env}
     if control is not None:
         env[CONTROL_VARIABLE] = str(control)
@@ -325,14 +348,14 @@ def start_triton(
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
         f"--backend-directory={backends}",
-        f"--backend-config=python,shm-region-prefix-name={shm}",
+        f"--backend-config=python,shm-region-prefix-name=tfbridge{http}",
         *(f"--{door}-address=127.0.0.1" for door in ("http", "grpc", "metrics")),
-        *(f"--http-port={HTTP}", f"--grpc-port={GRPC}", f"--metrics-port={METRICS}"),
+        *(f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"),
         *options,
     ]
     with log.open("wb") as stream:
         process = subprocess.Popen(argv, stdout=stream, stderr=stream, start_new_session=True, env=env)
-    triton = Triton(process, repository, log)
+    triton = Triton(process, repository, log, http, grpc, metrics)
     try:
         until("tritonserver is live", START_SECONDS, triton.live, process)
     except AssertionError as err:

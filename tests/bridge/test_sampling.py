@@ -100,11 +100,11 @@ def test_wrong_values_are_named(name: str, value: object, what: str) -> None:
 
 def test_unknown_names_come_with_the_near_one() -> None:
     """A misspelt name is answered with the right one."""
-    with pytest.raises(InvalidRequest, match="unknown sampling parameter `temprature`; did you mean `temperature`?"):
+    with pytest.raises(InvalidRequest, match=r"unknown sampling parameter `temprature`; did you mean `temperature`?"):
         read({"temprature": 1})
-    with pytest.raises(InvalidRequest, match="`stream` is not a sampling parameter; use the `stream` tensor"):
+    with pytest.raises(InvalidRequest, match=r"`stream` is not a sampling parameter; use the `stream` tensor"):
         read({"stream": True})
-    with pytest.raises(InvalidRequest, match="unknown sampling parameter `zzz`; see docs/kserve.md"):
+    with pytest.raises(InvalidRequest, match=r"unknown sampling parameter `zzz`; see docs/kserve.md"):
         read({"zzz": 1})
 
 

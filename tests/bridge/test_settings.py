@@ -48,7 +48,7 @@ def test_kind_gpu_is_for_one_gpu() -> None:
     """The text is NVIDIA's."""
     for sizes in ({"tensor_parallel_size": "2"}, {"pipeline_parallel_size": 2}):
         with pytest.raises(
-            BridgeError, match="^KIND_GPU is currently for single-GPU models, please specify KIND_MODEL"
+            BridgeError, match=r"^KIND_GPU is currently for single-GPU models, please specify KIND_MODEL"
         ):
             settings(sizes, kind="GPU")
         assert settings(sizes, kind="MODEL") == Settings("m", "1")

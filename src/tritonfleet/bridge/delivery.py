@@ -47,8 +47,10 @@ class Delivery:
         self.request: Generation | None = None
         self._ready: Tensors | None = None
         self._error: BridgeError | None = None
-        self._responder = responder
-        # Triton frees what `is_cancelled` looks at after the final response.
+        self._refused = False
+        # Given up with the final response: Triton cannot unload the model before the last sender is freed, and frees
+        # then what `is_cancelled` looks at.
+        self._responder: Responder | None = responder
         self._sending = threading.Lock()
         self._queued = False
         self._on_closed = closed
@@ -81,7 +83,9 @@ class Delivery:
                 return False
         with self._sending:
             final = self._send(tensors, final)
-            self.closed = self.closed or final
+            if final:
+                self.closed = True
+                self._responder = None
         with self.lock:
             more = not self.closed and (self._error is not None or self._has_news())
             self._queued = more
@@ -92,7 +96,7 @@ class Delivery:
     def is_cancelled(self) -> bool:
         """Ask Triton whether the client gave up; false once everything was sent."""
         with self._sending:
-            return not self.closed and self._responder.is_cancelled()
+            return self._responder is not None and self._responder.is_cancelled()
 
     def _has_news(self) -> bool:
         if self._ready is not None:
@@ -101,7 +105,7 @@ class Delivery:
         return answer is not None and request is not None and (answer.finished or (request.stream and answer.news))
 
     def _next(self) -> tuple[Tensors | None, bool]:
-        if self.closed or not self._has_news():
+        if self.closed or self._refused or not self._has_news():
             return None, False
         if self._ready is not None:
             return self._ready, True
@@ -112,6 +116,7 @@ class Delivery:
 
     def _send(self, tensors: Tensors | None, final: bool) -> bool:
         """Send and return whether that was the final response."""
+        assert self._responder is not None
         try:
             if tensors is not None:
                 self.responses += 1
@@ -121,7 +126,7 @@ class Delivery:
             self._responder.fail(self._error)
         except BridgeError as err:
             if tensors is not None:  # for example no shared memory left
-                self._error = err
+                self._error, self._refused = err, True
                 return False
         return True
 

@@ -70,6 +70,8 @@ class Flight:
         self._timing = Timing(time.monotonic())
         self._task: asyncio.Task[None] | None = None
         self._cancelling = False
+        self._outcome = "cancelled"
+        self._seconds = 0.0
         self._logprobs: dict[int, ChoiceLogprobs] = {}
 
     def start(self) -> None:
@@ -95,6 +97,7 @@ class Flight:
     def _part_done(self) -> None:
         """The final response was sent, or the engine's last byte was read: with both, the request has landed."""
         if next(self._parts) == 2:
+            self._record()
             self._landed(self)
 
     async def _run(self) -> None:
@@ -118,19 +121,20 @@ class Flight:
             outcome = "failed"
             self._lane.log.problem(f"[vllm] {self._lane.settings.model}: the bridge failed: {err!r}")
             self._fail(BridgeError(f"{FAILED} {self._lane.settings.model}: the bridge failed: {err!r}"))
-        self._record(outcome)
+        self._outcome = outcome
+        self._seconds = time.monotonic() - self._timing.started
 
     def _fail(self, error: BridgeError) -> None:
         self.delivery.fail(error)
         self._lane.outbox.post(self.delivery)
 
-    def _record(self, outcome: str) -> None:
+    def _record(self) -> None:
         answer = self.delivery.answer
         self._lane.meter.finished(
             Ended(
-                outcome,
+                self._outcome,
                 self._timing,
-                seconds=time.monotonic() - self._timing.started,
+                seconds=self._seconds,
                 prompt_tokens=answer.prompt_tokens if answer else 0,
                 tokens=answer.tokens if answer else 0,
                 responses=self.delivery.responses,
@@ -194,6 +198,8 @@ class Flight:
                 if "error" in event:
                     raise self._engine_error(payload)
                 await self._take(event, answer)
+            if self.delivery.closed and not answer.finished:
+                return  # Triton took no response; leaving makes the engine abort
             if answer.finished or (answer.news and self.request_streams):
                 self._lane.outbox.post(self.delivery)
         if not answer.finished:

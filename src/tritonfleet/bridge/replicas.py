@@ -32,6 +32,9 @@ _NO_DEADLINE = aiohttp.ClientTimeout(total=None, sock_connect=5)
 _HEALTH = aiohttp.ClientTimeout(total=5)
 _QUICK = aiohttp.ClientTimeout(total=30)
 
+#: How vLLM, aiohttp and llama.cpp say that they have no such route; a 404 with other words is about the model.
+_NO_ROUTE = frozenset({"Not Found", "404: Not Found", "File Not Found"})
+
 #: Asks why the model does not serve.
 Reason = Callable[[], Awaitable[str]]
 
@@ -168,7 +171,8 @@ class Replicas:
             return self.replicas
         now = time.monotonic()
         order = sorted(self.replicas, key=lambda entry: (entry.avoid_until > now, entry.outstanding, entry.used))
-        order[0].used = self._count
+        for chosen in order[:1]:
+            chosen.used = self._count
         return order
 
     async def _send(self, replica: Replica, path: str, body: bytes) -> aiohttp.ClientResponse:
@@ -225,7 +229,7 @@ def error_text(body: bytes) -> str:
 
 
 def _no_such_route(status: int, reason: str) -> bool:
-    return status != 404 or reason == "Not Found"
+    return status != 404 or reason in _NO_ROUTE
 
 
 def _cause(failure: Exception | None) -> str:

@@ -20,12 +20,13 @@ from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.settings import Settings
 from tritonfleet.bridge.watch import CancelWatch
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # only a matter of speed
-    from asyncio import new_event_loop
-
 T = TypeVar("T")
+
+_new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop as _new_event_loop
+except ImportError:  # only a matter of speed
+    from asyncio import new_event_loop as _new_event_loop
 
 #: Threads that send responses; measured in docs/performance.md.
 SENDERS = 1
@@ -41,7 +42,7 @@ class Bridge:
         self._log = log
         self._flights: set[Flight] = set()
         self._landed = threading.Condition()
-        self._loop = new_event_loop()
+        self._loop = _new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bridge", daemon=True)
         self._thread.start()
         self._control: ControlSocket | None = None
