@@ -46,6 +46,23 @@ TTFT_GOAL_SECONDS = 0.005
 #: Requests of a round, chosen so that a turn of each load takes a few seconds on two cores.
 LOADS = (Load(1, 8), Load(8, 32), Load(32, 96))
 OUTPUT_TOKENS = 64
+SECTION = "bench-doors"
+#: docs/performance.md before its first measurement.
+PAGE = f"""# Performance
+
+Every number on this page comes from a script of this repository; each section says which.
+
+## What Triton costs, on the CPU
+
+`make bench` asks one engine in three ways: at its own HTTP server, and through Triton over gRPC and over HTTP. The
+doors take turns in rounds, in every order, so that what slows the whole machine down slows all of them. The model is
+so small that serving it costs more than running it: on a GPU, with a model of normal size, Triton's share is smaller.
+CPU time is that of each group of processes: the engine, Triton with its stub, the supervisor, the client that
+makes the load, and all other programs.
+
+<!-- {SECTION}:begin -->
+<!-- {SECTION}:end -->
+"""
 #: Other programs' use of the CPU, in cores, below which a comparison is worth keeping.
 QUIET_CORES = 0.1
 
@@ -139,7 +156,10 @@ async def measure(addresses: Addresses, plan: Plan, console: Console) -> tuple[l
             bar = progress.add_task("comparing", total=len(LOADS) * len(targets) * plan.rounds)
 
             def on_turn(turn: Turn) -> None:
-                progress.update(bar, advance=1, description=f"{turn.streams} streams, round {turn.number + 1}")
+                text = f"{turn.streams} streams, round {turn.number + 1} of {plan.rounds}: {turn.door}"
+                progress.update(bar, advance=1, description=text)
+                if not console.is_terminal:
+                    console.print(f"{text}, {turn.seconds:.2f} s", highlight=False)
 
             turns = await compare(targets, plan, meter.lap, on_turn)
         return turns, {"engine": await engine.version()}
@@ -234,8 +254,9 @@ def setting(about: Mapping[str, Any]) -> str:
 
 
 def write_docs(path: Path, text: str) -> None:
-    """Put *text* into the section of *path* that is kept for it."""
-    path.write_text(replace_section(path.read_text(encoding="utf-8"), "bench-doors", text), encoding="utf-8")
+    """Put *text* into the section of *path* that is kept for it; write the page if there is none."""
+    document = path.read_text(encoding="utf-8") if path.exists() else PAGE
+    path.write_text(replace_section(document, SECTION, text), encoding="utf-8")
 
 
 if __name__ == "__main__":
