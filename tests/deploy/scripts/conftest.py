@@ -18,7 +18,24 @@ HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"
 TOOLS = ("aws", "terraform", "kubectl", "helm", "curl", "tritonfleet")
 # All that the scripts need of the system; nothing else is on their PATH.
-SYSTEM = "bash cat chmod cp dirname flock grep mkdir mv rm sed sleep sort tail tee tr".split()
+SYSTEM = [
+    "bash",
+    "cat",
+    "chmod",
+    "cp",
+    "dirname",
+    "flock",
+    "grep",
+    "mkdir",
+    "mv",
+    "rm",
+    "sed",
+    "sleep",
+    "sort",
+    "tail",
+    "tee",
+    "tr",
+]
 ACCOUNT = "111122223333"
 
 Json = dict[str, Any]
