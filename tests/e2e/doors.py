@@ -36,8 +36,11 @@ class Doors:
     """Where a fleet can be asked."""
 
     fleet: RunningFleet
-    openai: str
-    """URL of the gateway."""
+
+    @property
+    def openai(self) -> str:
+        """URL of the gateway."""
+        return f"http://127.0.0.1:{self.fleet.openai}"
 
     def engine_socket(self, model: str) -> str:
         """Return the path of the socket of a model's engine."""

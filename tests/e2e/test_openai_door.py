@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,22 +11,21 @@ import pytest
 
 from tests.e2e.conftest import RunningFleet
 from tests.e2e.doors import ALL, Answer, Doors, ask
-from tests.e2e.openai_door import openai_door
 
 pytestmark = pytest.mark.e2e
 
 PROMPT = "<s>[INST] What is a KV cache? [/INST]"
 KOREAN = "[INST] 트라이톤은 무엇인가요? [/INST]"
-#: The demo models are sure of what they say; below this, every seed gives the same.
-HOT = 8.0
+#: The demo models are sure of what they were taught, so a seed shows only where they were taught nothing.
+UNKNOWN = "zzz"
+HOT: dict[str, Any] = {"temperature": 2.0, "max_tokens": 32, "ignore_eos": True}
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 24}
 
 
 @pytest.fixture(scope="module")
-def doors(demo_fleet: RunningFleet) -> Iterator[Doors]:
+def doors(demo_fleet: RunningFleet) -> Doors:
     """All doors of the demo fleet."""
-    with openai_door(demo_fleet) as url:
-        yield Doors(demo_fleet, url)
+    return Doors(demo_fleet)
 
 
 async def same_everywhere(doors: Doors, prompt: str, sampling: dict[str, Any], model: str = "llama2") -> Answer:
@@ -63,9 +61,8 @@ async def test_stop_strings(doors: Doors) -> None:
 
 
 async def test_seeds(doors: Doors) -> None:
-    sampling = {"temperature": HOT, "max_tokens": 16, "ignore_eos": True}
-    seven = await same_everywhere(doors, PROMPT, {**sampling, "seed": 7})
-    eight = await same_everywhere(doors, PROMPT, {**sampling, "seed": 8})
+    seven = await same_everywhere(doors, UNKNOWN, {**HOT, "seed": 7})
+    eight = await same_everywhere(doors, UNKNOWN, {**HOT, "seed": 8})
     assert seven.texts != eight.texts
 
 
@@ -76,9 +73,7 @@ async def test_logprobs(doors: Doors) -> None:
 
 
 async def test_two_choices(doors: Doors) -> None:
-    answer = await same_everywhere(
-        doors, PROMPT, {"temperature": HOT, "seed": 3, "n": 2, "max_tokens": 12, "ignore_eos": True}
-    )
+    answer = await same_everywhere(doors, UNKNOWN, {**HOT, "seed": 3, "n": 2})
     assert len(answer.texts) == 2
     assert answer.texts[0] != answer.texts[1]
 

@@ -17,7 +17,6 @@ from langchain_openai import ChatOpenAI
 from tritonclient.utils import InferenceServerException
 
 from tests.e2e.conftest import RunningFleet
-from tests.e2e.openai_door import openai_door
 
 pytestmark = pytest.mark.e2e
 
@@ -27,10 +26,9 @@ CHAT: Any = [{"role": "user", "content": QUESTION}]
 
 
 @pytest.fixture(scope="module")
-def url(demo_fleet: RunningFleet) -> Iterator[str]:
+def url(demo_fleet: RunningFleet) -> str:
     """URL of the OpenAI door."""
-    with openai_door(demo_fleet) as found:
-        yield found
+    return f"http://127.0.0.1:{demo_fleet.openai}"
 
 
 @pytest.fixture
