@@ -19,6 +19,7 @@ from tritonfleet.bridge.generation import Embedding, Generation
 from tritonfleet.bridge.logprobs import TokenTexts
 from tritonfleet.bridge.meter import Meter
 from tritonfleet.bridge.metrics import Definition, Series, engine_definitions
+from tritonfleet.bridge.pace import Pace
 from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.respond import Tensors
 from tritonfleet.bridge.settings import Settings
@@ -134,7 +135,9 @@ async def serving(*, socket: Path, handler: Handler) -> AsyncIterator[None]:
 class Field:
     """Everything that a flight needs, with engines that the test serves."""
 
-    def __init__(self, *sockets: Path, senders: int = 1, metrics: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, *sockets: Path, senders: int = 1, metrics: bool = False, paced: bool = False, **settings: Any
+    ) -> None:
         self.log = RecordingLog()
         self.metrics = RecordingMetrics()
         self.sick = threading.Event()
@@ -151,6 +154,9 @@ class Field:
             texts=TokenTexts(self.replicas.detokenize),
             meter=Meter(self.metrics.register, lambda: len(self._flights), engine_definitions(4096) if metrics else ()),
             log=self.log,
+            pace=Pace(cores=1),
+            paced=paced,
+            in_flight=lambda: len(self._flights),
             sick=self.sick.set,
         )
 

@@ -21,11 +21,14 @@ _DEFAULTS: dict[str, Any] = {"max_tokens": 16, "temperature": 1.0, "top_p": 1.0}
 _VLLM_DEFAULTS: dict[str, Any] = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
-def completion_body(request: Generation, route: Route, *, stream: bool, count_tokens: bool) -> dict[str, Any]:
+def completion_body(
+    request: Generation, route: Route, *, stream: bool, count_tokens: bool, stream_interval: int = 1
+) -> dict[str, Any]:
     """Return the ``/v1/completions`` body for *request*.
 
     *stream* is how the engine answers, which may differ from how the client is answered; *count_tokens* asks for
-    token counts with every event. Raises Unsupported for what the engine cannot tell.
+    token counts with every event; *stream_interval* lets the engine join so many tokens, unless the client says how
+    many. Raises Unsupported for what the engine cannot tell.
     """
     vllm = route.engine in _VLLM
     body: dict[str, Any] = {
@@ -49,6 +52,8 @@ def completion_body(request: Generation, route: Route, *, stream: bool, count_to
     if stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
+        if stream_interval > 1:
+            body.setdefault("stream_interval", stream_interval)
         if count_tokens and route.engine in _CONTINUOUS_USAGE:
             body["stream_options"]["continuous_usage_stats"] = True
     elif count_tokens and request.n > 1 and vllm:

@@ -17,6 +17,7 @@ from tritonfleet.bridge.failure import BridgeError, Code, Unavailable
 from tritonfleet.bridge.generation import Embedding, Generation
 from tritonfleet.bridge.logprobs import ChoiceLogprobs, TokenTexts
 from tritonfleet.bridge.meter import Ended, Meter, Timing
+from tritonfleet.bridge.pace import Pace
 from tritonfleet.bridge.replicas import FAILED, Replicas, Reply, error_text
 from tritonfleet.bridge.respond import embedding_tensors
 from tritonfleet.bridge.settings import Settings
@@ -52,6 +53,10 @@ class Lane:
     texts: TokenTexts
     meter: Meter
     log: Log
+    pace: Pace
+    paced: bool
+    """Whether the engine's requests have `stream_interval`."""
+    in_flight: Callable[[], int]
     sick: Callable[[], None]
     """Called when the engine failed its health check."""
 
@@ -67,7 +72,7 @@ class Flight:
         self._lane = lane
         self._landed = landed
         self._parts = itertools.count(1)
-        self._timing = Timing(time.monotonic())
+        self._timing = Timing(time.monotonic(), keep=lane.settings.report_engine_metrics)
         self._task: asyncio.Task[None] | None = None
         self._cancelling = False
         self._outcome = "cancelled"
@@ -168,7 +173,11 @@ class Flight:
         stream = must_stream(request, lane.route) or lane.settings.report_engine_metrics
         count = request.outputs.num_output_tokens or request.outputs.num_input_tokens
         body = completion_body(
-            request, lane.route, stream=stream, count_tokens=count or lane.settings.report_engine_metrics
+            request,
+            lane.route,
+            stream=stream,
+            count_tokens=count or lane.settings.report_engine_metrics,
+            stream_interval=lane.pace.interval(lane.in_flight()) if lane.paced else 1,
         )
         if request.outputs.logprobs and request.logprobs is not None:
             self._logprobs = {index: ChoiceLogprobs(lane.texts, request.logprobs) for index in range(request.n)}
@@ -221,7 +230,9 @@ class Flight:
         with self.delivery.lock:
             before = answer.tokens
             answer.take(event, rendered)
-            self._timing.tokens(time.monotonic(), answer.tokens - before)
+            gap = self._timing.tokens(time.monotonic(), answer.tokens - before)
+        if gap is not None:
+            self._lane.pace.saw(gap)
 
     def _end(self, answer: Answer) -> None:
         with self.delivery.lock:

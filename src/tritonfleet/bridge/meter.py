@@ -23,21 +23,27 @@ class Timing:
     """When a request's tokens came (monotonic seconds)."""
 
     started: float
+    keep: bool = False
+    """Whether the gaps are wanted one by one."""
     first: float | None = None
     last: float = 0.0
     gaps: list[tuple[float, int]] = field(default_factory=list)
     """Seconds per token, and how many tokens came so; tokens that came together share the time before them."""
 
-    def tokens(self, now: float, count: int) -> None:
-        """Note that *count* tokens came."""
+    def tokens(self, now: float, count: int) -> float | None:
+        """Note that *count* tokens came; return the seconds per token since those before, None for the first."""
         if count <= 0:
-            return
+            return None
         if self.first is None:
             self.first = self.last = now
             count -= 1
-        if count:
-            self.gaps.append(((now - self.last) / count, count))
+        if not count:
+            return None
+        gap = (now - self.last) / count
         self.last = now
+        if self.keep:
+            self.gaps.append((gap, count))
+        return gap
 
 
 @dataclass(frozen=True, slots=True)

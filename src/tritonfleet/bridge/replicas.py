@@ -10,6 +10,7 @@ import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -149,14 +150,25 @@ class Replicas:
 
     async def max_model_len(self) -> int | None:
         """Return the longest prompt plus answer in tokens, where an engine tells it."""
+        models = (await self._ask("/v1/models")).get("data") or []
+        lengths = [entry.get("max_model_len") for entry in models if isinstance(entry, dict)]
+        return next((length for length in lengths if isinstance(length, int)), None)
+
+    async def version(self) -> str:
+        """Return the engine's version; empty where no engine tells it."""
+        return str((await self._ask("/version")).get("version", ""))
+
+    async def _ask(self, path: str) -> dict[str, Any]:
+        """Return the JSON object at *path* of the first engine that has one; an empty one without any."""
         for replica in self.replicas:
             try:
-                async with replica.session.get(replica.url("/v1/models"), timeout=_QUICK) as response:
-                    models = codec.loads(await response.read())["data"]
-                    return next((int(entry["max_model_len"]) for entry in models if entry.get("max_model_len")), None)
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError):
+                async with replica.session.get(replica.url(path), timeout=_QUICK) as response:
+                    answer = codec.loads(await response.read()) if response.status == 200 else None
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
                 continue
-        return None
+            if isinstance(answer, dict):
+                return answer
+        return {}
 
     async def _healthy(self, replica: Replica) -> bool:
         try:

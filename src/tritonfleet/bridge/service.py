@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,6 +17,7 @@ from tritonfleet.bridge.generation import Raw, parse
 from tritonfleet.bridge.logprobs import TokenTexts
 from tritonfleet.bridge.meter import Ended, Meter, Timing
 from tritonfleet.bridge.metrics import Register, engine_definitions
+from tritonfleet.bridge.pace import Pace, takes_interval
 from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.settings import Settings
 from tritonfleet.bridge.watch import CancelWatch
@@ -69,6 +71,9 @@ class Bridge:
             texts=TokenTexts(replicas.detokenize),
             meter=Meter(register, lambda: len(self._flights), definitions, lambda why: self._log.info(f"[vllm] {why}")),
             log=self._log,
+            pace=Pace(len(os.sched_getaffinity(0))),
+            paced=takes_interval(route.engine, self._wait(replicas.version())),
+            in_flight=lambda: len(self._flights),
             sick=sick,
         )
         self._watch = CancelWatch(lambda: tuple(self._flights))
