@@ -142,7 +142,7 @@ async def test_workers_share_counts_and_one_that_dies_is_replaced(stage: Stage) 
             ):
                 assert answer.status == 200
         line = 'tritonfleet_gateway_requests_total{model="llama2",path="/v1/completions",src="engine",status="200"}'
-        assert await stage.metric(line) == 12
+        await stage.until_metric(line, 12)  # a worker counts right after the last byte
         os.kill(workers[0].pid, signal.SIGKILL)
         await eventually(lambda: workers[0].pid not in {entry.pid for entry in psutil.Process(child.pid).children()})
         await eventually(lambda: len(psutil.Process(child.pid).children()) == 2, seconds=30)
