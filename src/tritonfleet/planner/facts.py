@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tritonfleet.engines.arguments import read_arguments
 from tritonfleet.errors import SourceError
 from tritonfleet.planner.architecture import Architecture, read_architecture
+from tritonfleet.planner.quantization import online
 from tritonfleet.planner.weights import StoredWeights, read_stored_weights
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 
@@ -46,15 +47,12 @@ def read_facts(model: ModelSpec, path: Path) -> ModelFacts:
     if not isinstance(config, dict):
         raise SourceError(f"{model.name}: {file} holds no JSON object")
     architecture = architecture_of(model, config)
-    return ModelFacts(architecture, read_stored_weights(path, len(architecture.layers)))
+    stored_in = 4 if "float32" in (config.get("torch_dtype"), config.get("dtype")) else 2
+    return ModelFacts(architecture, read_stored_weights(path, len(architecture.layers), element_bytes=stored_in))
 
 
 def architecture_of(model: ModelSpec, config: Mapping[str, Any]) -> Architecture:
     """Return the shape of *model*, with the spec's ``dtype`` and ``quantization`` in place of the config's own."""
-    from dataclasses import replace
-
-    from tritonfleet.planner.quantization import online
-
     architecture = read_architecture(config, model.name, dtype=model.dtype)
     method = read_arguments(model.name, model.engine_args).get("quantization")
     if method and not architecture.quantization.bits:

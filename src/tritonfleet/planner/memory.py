@@ -25,6 +25,8 @@ MIB = 2**20
 DEFAULT_UTILIZATION = 0.92
 #: CUDA context and driver memory of a process that uses the GPU; not part of vLLM's request.
 CONTEXT_BYTES = 600 * MIB
+#: Part of a GPU that is given out at most; allocators lose a little to fragments.
+USABLE = 0.98
 #: Kernels and handles that CUDA loads while vLLM profiles ("non-torch" in its log); with several GPUs NCCL's buffers.
 CUDA_BYTES = 300 * MIB
 CUDA_BYTES_PARALLEL = 1 * GIB
@@ -83,6 +85,11 @@ class Footprint:
         return self.fixed + self.cache.bytes_for(tokens)
 
 
+def usable(gpu: Gpu) -> int:
+    """Return the bytes of *gpu* that may be given out, contexts included."""
+    return math.floor(gpu.total_bytes * USABLE)
+
+
 def batch_defaults(gpu: Gpu, max_model_len: int) -> tuple[int, int]:
     """Return vLLM's ``max_num_batched_tokens`` and ``max_num_seqs`` for its server on *gpu*."""
     tokens, sequences = (8192, 1024) if gpu.large_batches else (2048, 256)
@@ -114,8 +121,8 @@ def footprint(
 def loaded_weights(model: Architecture, stored: StoredWeights | None, split: Split = ONE_GPU) -> int:
     """Return the bytes of weights per GPU: counted from the shape, corrected by what the files hold."""
     counted = weight_bytes(model, split)
-    if stored is None or (model.quantization.bits and not stored.other_bytes):
-        return counted  # not stored in the form in which it is loaded
+    if stored is None or model.quantization.online:
+        return counted  # not here, or not stored in the form in which it is loaded
     loaded = stored.loaded_bytes(
         dtype_bytes=model.dtype_bytes, quantised=bool(model.quantization.bits), tied=model.tied
     )

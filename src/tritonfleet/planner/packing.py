@@ -28,6 +28,12 @@ class Item:
     """Shares its GPUs with nothing."""
     fixed: tuple[int, ...] | None = None
     """The GPUs, when they are given."""
+    kinds: tuple[int, ...] = ()
+    """Kind of each GPU, by its number: an item's GPUs are of one kind. Empty where that does not matter."""
+
+
+#: What makes a GPU different from another.
+_State = tuple[int, int, tuple[tuple[int, int], ...]]
 
 
 class SearchTooLong(Exception):
@@ -44,7 +50,6 @@ def pack(items: Sequence[Item], capacities: Sequence[int]) -> Mapping[str, tuple
     )
     search = _Search(order, list(capacities))
     return search.result if search.run(0) else None
-
 
 
 def _rank(item: Item) -> tuple[bool, bool, int, int]:
@@ -98,8 +103,10 @@ class _Search:
                 yield item.fixed
             return
         free.sort(key=lambda gpu: (self._users[gpu], -(self._left[gpu] - item.needs[gpu]), gpu))
-        seen: set[tuple[tuple[int, int, tuple[int, ...]], ...]] = set()
+        seen: set[tuple[_State, ...]] = set()
         for gpus in combinations(free, item.size):
+            if item.kinds and len({item.kinds[gpu] for gpu in gpus}) > 1:
+                continue
             alike = tuple(sorted(self._state(gpu) for gpu in gpus))
             if alike not in seen:
                 seen.add(alike)
@@ -108,6 +115,7 @@ class _Search:
     def _fits(self, item: Item, gpu: int) -> bool:
         return not self._closed[gpu] and not (item.whole and self._users[gpu]) and item.needs[gpu] <= self._left[gpu]
 
-    def _state(self, gpu: int) -> tuple[int, int, tuple[int, ...]]:
+    def _state(self, gpu: int) -> _State:
         """Return what makes a GPU different from another: what is left, its users, what each item needs there."""
-        return self._left[gpu], self._users[gpu], tuple(item.needs[gpu] for item in self._items)
+        wishes = tuple((item.needs[gpu], item.kinds[gpu] if item.kinds else 0) for item in self._items)
+        return self._left[gpu], self._users[gpu], wishes

@@ -8,7 +8,7 @@ quantisation guide and the compressed-tensors README.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tritonfleet.errors import SourceError
@@ -25,6 +25,8 @@ class Quantization:
     """Whether the attention's matrices are quantised too."""
     dense: bool = True
     """Whether matrices outside the experts are quantised too."""
+    online: bool = False
+    """Quantised while loading; the files hold the weights unquantised."""
 
     def bytes_of(self, elements: int, dtype_bytes: int, *, attention: bool = False, expert: bool = False) -> int:
         """Return the bytes of a matrix of *elements* weights inside a layer."""
@@ -50,8 +52,8 @@ def online(method: str) -> Quantization:
     Raises SourceError for a method whose size is not known.
     """
     if method == "fp8":
-        return Quantization("fp8", 8.0)
-    return read_quantization({"quant_method": method})
+        return Quantization("fp8", 8.0, online=True)
+    return replace(read_quantization({"quant_method": method}), online=True)
 
 
 def _bits(method: str, config: Mapping[str, Any]) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tritonfleet.errors import SourceError
 
+INDEX = "model.safetensors.index.json"
 #: A longer header is a damaged file; the format's own reader refuses it too.
 _LONGEST_HEADER = 100_000_000
 #: Types that vLLM loads in the model's own dtype.
@@ -46,15 +47,16 @@ class StoredWeights:
         return floats + self.other_bytes - (self.output_elements * dtype_bytes if tied else 0)
 
 
-def read_stored_weights(folder: Path, layers: int) -> StoredWeights | None:
-    """Return the sizes of the safetensors files in *folder*; None where there is none.
+def read_stored_weights(folder: Path, layers: int, *, element_bytes: int = 2) -> StoredWeights | None:
+    """Return the sizes of the safetensors files in *folder*; None where neither they nor their index are there.
 
-    Tensors of layers beyond *layers* (multi-token prediction) are left out: vLLM does not load them by default.
+    Of an index alone the total is taken, as numbers of *element_bytes* each. Tensors of layers beyond *layers*
+    (multi-token prediction) are left out: vLLM does not load them by default.
     Raises SourceError naming the file that cannot be read.
     """
     files = _files(folder)
     if not files:
-        return None
+        return _total_of_index(folder, layers, element_bytes)
     count = {"float": 0, "stored": 0, "other": 0, "output": 0}
     for path in files:
         for name, kind, elements in _tensors(path):
@@ -70,15 +72,37 @@ def read_stored_weights(folder: Path, layers: int) -> StoredWeights | None:
     return StoredWeights(count["float"], count["stored"], count["other"], count["output"])
 
 
+def _total_of_index(folder: Path, layers: int, element_bytes: int) -> StoredWeights | None:
+    """Return the total that the index states; None without one, or if it holds layers that are not loaded."""
+    path = folder / INDEX
+    if not path.is_file():
+        return None
+    index = _read_index(path)
+    total = index.get("metadata", {}).get("total_size")
+    names = [str(name) for name in index["weight_map"]]
+    extra = any(int(found[1]) >= layers for name in names if (found := _LAYER.search(name)))
+    if not isinstance(total, int | float) or total <= 0 or extra:
+        return None
+    return StoredWeights(int(total) // element_bytes, int(total), 0, 0)
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise SourceError(f"{path} is no safetensors index: {err}; copy it again") from err
+    if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+        raise SourceError(f"{path} is no safetensors index: it has no weight_map; copy it again")
+    if not isinstance(index.get("metadata", {}), dict):
+        index["metadata"] = {}
+    return index
+
+
 def _files(folder: Path) -> list[Path]:
     """Return the files that hold the weights; of two copies in different splits the one that the index names."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
-        try:
-            mapping = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            named = sorted({folder / str(name) for name in mapping.values()})
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as err:
-            raise SourceError(f"{index} is no safetensors index: {err}; copy it again") from err
+        named = sorted({folder / str(name) for name in _read_index(index)["weight_map"].values()})
         if all(path.is_file() for path in named):
             return named
     return [path for path in sorted(folder.glob("*.safetensors")) if not path.name.startswith("consolidated")]

@@ -1,0 +1,52 @@
+"""This machine, as the planner sees one: GPUs by NVML, memory and cores by psutil."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from tritonfleet.planner.devices import Gpu, Machine, make_gpu
+
+#: Bytes per second of one PCIe lane by generation, one direction, after the line code (PCI-SIG).
+_LANE = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}
+
+
+def machine_here() -> Machine:
+    """Return this machine; without an NVIDIA driver it has no GPUs."""
+    import psutil
+
+    return Machine(
+        name=platform.node() or "this machine",
+        gpus=_gpus(),
+        host_bytes=int(psutil.virtual_memory().total),
+        vcpus=psutil.cpu_count(),
+    )
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(pynvml: Any, number: int) -> Gpu:
+    """Return one GPU; the driver's own reserve is not CUDA's to give."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    try:
+        generation = pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)
+        lanes = pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle)
+    except pynvml.NVMLError:  # not told inside some virtual machines
+        generation, lanes = 4, 16
+    name = pynvml.nvmlDeviceGetName(handle)
+    kind = name if isinstance(name, str) else name.decode()
+    return make_gpu(kind, int(memory.total - memory.reserved), _LANE.get(generation, _LANE[4]) * lanes)

@@ -1,0 +1,145 @@
+"""``plan``: from a spec, its models' facts and a machine to a Plan, or to a CapacityError that says why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from tritonfleet.errors import CapacityError
+from tritonfleet.planner.demand import Demand, check_given, demand, gib, shortage
+from tritonfleet.planner.devices import Gpu, Machine
+from tritonfleet.planner.facts import ModelFacts
+from tritonfleet.planner.layout import Placed, lay_out
+from tritonfleet.planner.memory import CONTEXT_BYTES, usable
+from tritonfleet.planner.packing import SearchTooLong, pack
+from tritonfleet.planner.plan import Plan
+from tritonfleet.planner.units import Demands, Unit, units
+from tritonfleet.spec.models import FleetSpec, ModelSpec
+
+#: Engines that have a CPU version.
+CPU_ENGINES = frozenset({"vllm", "llamacpp", "fake"})
+
+
+def plan(spec: FleetSpec, models: Mapping[str, ModelFacts], machine: Machine) -> Plan:
+    """Return the plan of *spec* on *machine*; *models* holds each model's facts by its name.
+
+    Raises CapacityError, with the arithmetic, if the fleet does not fit, and UsageError if the spec contradicts a
+    model's shape. Named GPUs are kept; models over several GPUs get whole ones; the others spread over what is left,
+    and share a GPU where there are not enough.
+    """
+    on_gpu = [model for model in spec.models if not runs_on_cpu(model, machine)]
+    demands = _demands(models)
+    todo = units(spec, on_gpu)
+    for unit in todo:
+        _check_alone(unit, machine, demands)
+    capacities = [usable(gpu) for gpu in machine.gpus]
+    items = [unit.item(machine.gpus, demands) for unit in todo]
+    try:
+        places = pack(items, capacities)
+    except SearchTooLong as err:
+        raise CapacityError(
+            f"no placement of {len(items)} engines on {len(capacities)} GPUs was found in a long search; "
+            "name GPUs under devices for some models"
+        ) from err
+    if places is None:
+        raise CapacityError(_refusal(todo, machine, demands))
+    placed = _in_spec_order([Placed(unit, places[unit.name]) for unit in todo], machine)
+    on_cpu = [model for model in spec.models if runs_on_cpu(model, machine)]
+    return lay_out(spec, models, machine, placed, on_cpu, demands)
+
+
+def runs_on_cpu(model: ModelSpec, machine: Machine) -> bool:
+    """Say whether *model* gets the CPU: it says so, or there is no GPU and it needs no more than one.
+
+    Raises CapacityError for an engine that needs a GPU.
+    """
+    if model.devices != "cpu" and (machine.gpus or model.gpus_per_replica > 1 or model.devices != "auto"):
+        return False
+    if model.engine not in CPU_ENGINES:
+        raise CapacityError(f"{model.name}: the engine {model.engine} needs a GPU, and {machine.name} has none")
+    return True
+
+
+def _demands(models: Mapping[str, ModelFacts]) -> Demands:
+    by_name: dict[str, ModelSpec] = {}
+
+    @cache
+    def find(name: str, gpu: Gpu) -> Demand | None:
+        facts = models.get(name)
+        return demand(by_name[name], facts, gpu) if facts is not None else None
+
+    def demands(model: ModelSpec, gpu: Gpu) -> Demand | None:
+        by_name[model.name] = model
+        return find(model.name, gpu)
+
+    return demands
+
+
+def _in_spec_order(placed: Sequence[Placed], machine: Machine) -> list[Placed]:
+    """Return *placed* with GPUs that are alike and unnamed exchanged, so that the first models have the first GPUs."""
+    named = {gpu for entry in placed if entry.unit.fixed for gpu in entry.gpus}
+    first: dict[int, int] = {}
+    for index, entry in enumerate(placed):
+        for number in entry.gpus:
+            first.setdefault(number, index)
+    alike: dict[Gpu, list[int]] = {}
+    for number, gpu in enumerate(machine.gpus):
+        if number not in named:
+            alike.setdefault(gpu, []).append(number)
+    new = {number: number for number in range(len(machine.gpus))}
+    for numbers in alike.values():
+        wanted = sorted(numbers, key=lambda number: (first.get(number, len(placed)), number))
+        new |= dict(zip(wanted, numbers, strict=True))
+    return [
+        Placed(entry.unit, tuple(sorted(new[gpu] for gpu in entry.gpus))) if not entry.unit.fixed else entry
+        for entry in placed
+    ]
+
+
+def _check_alone(unit: Unit, machine: Machine, demands: Demands) -> None:
+    """Raise CapacityError if *unit* would not even fit by itself."""
+    names = " and ".join(model.name for model, _ in unit.members)
+    have = len(machine.gpus)
+    missing = [gpu for gpu in unit.fixed or () if gpu >= have]
+    if missing:
+        shown = f"GPUs 0 to {have - 1}" if have else "no GPU"
+        raise CapacityError(f"{names}: devices names GPU {missing[0]}, but {machine.name} has {shown}")
+    if unit.size > have:
+        raise CapacityError(
+            f"{names}: each replica takes {unit.size} GPU(s), but {machine.name} has {have}; "
+            "use a smaller tensor_parallel or pipeline_parallel, or a larger machine"
+        )
+    if len({machine.gpus[gpu] for gpu in unit.fixed or ()}) > 1:
+        kinds = ", ".join(machine.gpus[gpu].kind for gpu in unit.fixed or ())
+        raise CapacityError(f"{names}: devices {list(unit.fixed or ())} are different kinds ({kinds}); name alike ones")
+    candidates = [machine.gpus[gpu] for gpu in unit.fixed] if unit.fixed else list(machine.gpus)
+    largest = max(candidates, key=lambda gpu: gpu.total_bytes)
+    for model, _ in unit.members:
+        wanted = demands(model, largest)
+        if wanted is not None:
+            check_given(wanted, largest)
+            available = usable(largest) - CONTEXT_BYTES
+            if wanted.smallest > available:
+                raise CapacityError(
+                    f"{model.name} does not fit on a {largest.kind} of {machine.name}: {shortage(wanted, available)}"
+                )
+
+
+def _refusal(todo: Sequence[Unit], machine: Machine, demands: Demands) -> str:
+    """Return the arithmetic of a fleet whose parts fit but not together."""
+    total = sum(gpu.total_bytes for gpu in machine.gpus)
+    lines = []
+    asked = 0
+    for unit in todo:
+        need = unit.needs(machine.gpus[(unit.fixed or (0,))[0]], demands)
+        asked += need * unit.size
+        where = f" on GPU {', '.join(map(str, unit.fixed))}" if unit.fixed else ""
+        each = f" on each of {unit.size} GPUs" if unit.size > 1 else ""
+        lines.append(f"  {unit.name}: {gib(need)}{each}{where}")
+    kinds = ", ".join(f"{gib(gpu.total_bytes)} {gpu.kind}" for gpu in machine.gpus)
+    return (
+        f"the fleet does not fit on {machine.name}: its engines need at least {gib(asked)} with their contexts, in "
+        f"pieces that {len(machine.gpus)} GPU(s) with {gib(total)} ({kinds}) cannot hold together:\n"
+        + "\n".join(lines)
+        + "\nlower max_model_len, let models take turns with share, quantise, or use a larger machine"
+    )
