@@ -66,7 +66,7 @@ def test_a_good_repository_has_no_findings(tmp_path: Path) -> None:
         ),
         (
             {"prepare/config.pbtxt": PYTHON_CONFIG + 'input [ { name: "TEXT_IN" data_type: TYPE_STRING dims: [ 1 ] } ]'},
-            "prepare/config.pbtxt:4: error: input 'TEXT_IN' is there 2 times; keep one of them",
+            "prepare/config.pbtxt:4: warning: input 'TEXT_IN' is there 2 times; keep one of them",
         ),
         # versions and files
         (
@@ -165,7 +165,7 @@ def test_a_good_repository_has_no_findings(tmp_path: Path) -> None:
         ),
         (
             {"prepare/config.pbtxt": 'backend: "python"'},
-            "prepare/config.pbtxt: error: config.pbtxt lists no inputs, and TritonPythonModel has no auto_complete_config",
+            "prepare/config.pbtxt: warning: config.pbtxt lists no inputs, and TritonPythonModel has no auto_complete_config",
         ),
         # ensembles
         (
@@ -204,6 +204,14 @@ def test_a_good_repository_has_no_findings(tmp_path: Path) -> None:
         (
             {"chain/config.pbtxt": ENSEMBLE_CONFIG + "instance_group [ { count: 1 } ]"},
             "error: an ensemble has no instances of its own; remove instance_group",
+        ),
+        (
+            {"chain/config.pbtxt": ENSEMBLE_CONFIG.replace('platform: "ensemble"\n', "")},
+            "chain/config.pbtxt:3: error: platform is '' beside ensemble_scheduling; write platform: \"ensemble\"",
+        ),
+        (
+            {"chain/config.pbtxt": ENSEMBLE_CONFIG.replace('key: "text_input"', 'key: "stream"')},
+            "chain/config.pbtxt:10: error: tensor 'prompt' is TYPE_STRING in prepare's TEXT_OUT and TYPE_BOOL in llm's stream",
         ),
         ({"chain/config.pbtxt": 'platform: "ensemble"'}, "chain/config.pbtxt:1: error: the ensemble has no steps"),
     ],

@@ -27,9 +27,12 @@ class Signature:
 def check_ensemble(model: ModelFolder, models: Mapping[str, ModelFolder]) -> Iterator[Finding]:
     """Yield what is wrong with the ensemble *model* among the repository's *models*."""
     config = model.config
-    if config.platform and config.platform != "ensemble":
+    if config.platform != "ensemble":
         yield model.in_config(
-            "error", r"\bplatform\b", f"platform is {config.platform!r} beside ensemble_scheduling", 'write "ensemble"'
+            "error",
+            r"\b(platform|ensemble_scheduling)\b",
+            f"platform is {config.platform!r} beside ensemble_scheduling",
+            'write platform: "ensemble"',
         )
     if config.instance_group:
         yield model.in_config(
@@ -50,6 +53,7 @@ def check_ensemble(model: ModelFolder, models: Mapping[str, ModelFolder]) -> Ite
                 )
             produced[tensor] = pb.TYPE_INVALID
     yield from _flow(model, produced)
+    yield from _types(model, models)
 
 
 def _step(model: ModelFolder, step: Any, models: Mapping[str, ModelFolder]) -> Iterator[Finding]:
@@ -109,6 +113,34 @@ def _flow(model: ModelFolder, produced: Mapping[str, int]) -> Iterator[Finding]:
             near = difflib.get_close_matches(tensor, produced, n=1)
             fix = f"did you mean {near[0]!r}?" if near else "make it an input of the ensemble, or a step's output"
             yield model.in_config("error", quoted(tensor), f"{message}, which nothing makes", fix)
+
+
+def _types(model: ModelFolder, models: Mapping[str, ModelFolder]) -> Iterator[Finding]:
+    """Yield tensors that one side makes with another type than the other side takes."""
+    first: dict[str, tuple[int, str]] = {}
+    for tensor, kind, who in _typed(model, models):
+        known, other = first.setdefault(tensor, (kind, who))
+        if kind != known:
+            yield model.in_config(
+                "error",
+                quoted(tensor),
+                f"tensor {tensor!r} is {pb.DataType.Name(known)} in {other} and {pb.DataType.Name(kind)} in {who}",
+                "map tensors of one type",
+            )
+
+
+def _typed(model: ModelFolder, models: Mapping[str, ModelFolder]) -> Iterator[tuple[str, int, str]]:
+    """Yield each use of a tensor whose type is known: its name, type, and user."""
+    for kind, tensors in (("input", model.config.input), ("output", model.config.output)):
+        for tensor in tensors:
+            yield tensor.name, tensor.data_type, f"the ensemble's {kind}"
+    for step in model.config.ensemble_scheduling.step:
+        if step.model_name in models:
+            signature = signature_of(models[step.model_name])
+            for mapping, known in ((step.input_map, signature.inputs), (step.output_map, signature.outputs)):
+                for name, tensor in mapping.items():
+                    if known and name in known:
+                        yield tensor, known[name], f"{step.model_name}'s {name}"
 
 
 def signature_of(model: ModelFolder) -> Signature:

@@ -66,12 +66,12 @@ class ModelFolder:
     @cached_property
     def backend(self) -> str:
         """The backend, by the rules of Triton's own auto-completion; empty when nothing tells it."""
+        if self.config.HasField("ensemble_scheduling"):
+            return "ensemble"
         if self.config.backend:
             return str(self.config.backend)
         if self.config.platform:
             return _BY_PLATFORM.get(self.config.platform, str(self.config.platform))
-        if self.config.HasField("ensemble_scheduling"):
-            return "ensemble"
         for version in self.versions:
             for file, backend in _BY_FILE.items():
                 if (self.path / str(version) / file).exists():

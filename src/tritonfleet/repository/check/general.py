@@ -137,7 +137,7 @@ def _tensors(model: ModelFolder) -> Iterator[Finding]:
         counts = Counter(tensor.name for tensor in tensors)
         for name in (name for name, count in counts.items() if count > 1):
             yield model.in_config(
-                "error", quoted(name), f"{kind} {name!r} is there {counts[name]} times", "keep one of them"
+                "warning", quoted(name), f"{kind} {name!r} is there {counts[name]} times", "keep one of them"
             )
         for tensor in tensors:
             problem = _tensor_problem(tensor)

@@ -51,7 +51,7 @@ def _check_class(model: ModelFolder, tree: ast.Module, path: PurePosixPath) -> I
     for kind, tensors in (("inputs", model.config.input), ("outputs", model.config.output)):
         if not tensors and "auto_complete_config" not in methods:
             yield Finding(
-                "error",
+                "warning",
                 model.file("config.pbtxt"),
                 f"config.pbtxt lists no {kind}, and {CLASS} has no auto_complete_config",
                 f"list the {kind} in config.pbtxt",
