@@ -238,6 +238,28 @@ async def test_an_engine_that_fails_midway(folder: Path, ending: bytes, what: st
     assert what in str(responder.error)
 
 
+async def test_an_engine_that_never_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is whole; its counts are not waited for without end."""
+    monkeypatch.setattr("tritonfleet.bridge.flight.TAIL_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    async def lingering(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        last = {"choices": [{"index": 0, "text": "all", "finish_reason": "stop"}]}
+        await response.write(b"data: " + json.dumps(last).encode() + b"\n\n")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        return response
+
+    async with serving(socket=folder / "e.sock", handler=lingering), field(folder / "e.sock") as ground:
+        responder = await ground.fly(STREAM)
+        await gone.wait()
+    assert (responder.text, responder.error, len(responder.sent)) == ("all", None, 1)
+
+
 async def test_an_engine_that_dies_midway(folder: Path) -> None:
     """A broken connection is told with the supervisor's reason."""
 

@@ -19,7 +19,7 @@ def test_no_token_waits_longer_than_the_hold(cores: int, seconds: float, streams
     pace.saw(seconds)
     interval = pace.interval(streams)
     assert interval >= 1
-    assert interval == 1 or interval * seconds <= HOLD_SECONDS
+    assert interval == 1 or interval * seconds <= HOLD_SECONDS * (1 + 1e-9)
     if streams <= STREAMS_PER_CORE * cores or seconds > HOLD_SECONDS / 2:
         assert interval == 1
 

@@ -27,6 +27,8 @@ from tritonfleet.wire import Route
 #: Lines that NVIDIA's backend writes, and its tests look for.
 CANCELLING = "[vllm] Cancelling the request"
 CANCELLED = "[vllm] Successfully cancelled the request"
+#: After the answer's last token the engine may take this long to tell its counts.
+TAIL_SECONDS = 5.0
 UNHEALTHY = "Model is unavailable due to unhealthy vLLM engine"
 
 
@@ -126,7 +128,8 @@ class Flight:
             outcome = "failed"
             self._lane.log.problem(f"[vllm] {self._lane.settings.model}: the bridge failed: {err!r}")
             self._fail(BridgeError(f"{FAILED} {self._lane.settings.model}: the bridge failed: {err!r}"))
-        self._outcome = outcome
+        answer = self.delivery.answer
+        self._outcome = "success" if answer is not None and answer.finished else outcome
         self._seconds = time.monotonic() - self._timing.started
 
     def _fail(self, error: BridgeError) -> None:
@@ -190,29 +193,33 @@ class Flight:
 
     async def _read_events(self, reply: Reply, answer: Answer) -> None:
         parser = EventParser()
-        while True:
-            try:
-                chunk = await reply.chunk()
-            except BridgeError:
-                if answer.finished:
-                    return  # only the count at the end is missing
+        try:
+            # Once the answer is whole only the engine's count and the connection's end are waited for.
+            async with asyncio.timeout(None) as patience:
+                while chunk := await reply.chunk():
+                    await self._take_events(parser.feed(chunk), answer)
+                    if answer.finished and patience.when() is None:
+                        patience.reschedule(asyncio.get_running_loop().time() + TAIL_SECONDS)
+                    elif self.delivery.closed and not answer.finished:
+                        return  # Triton took no response; leaving makes the engine abort
+        except (BridgeError, TimeoutError):
+            if not answer.finished:
                 raise
-            if not chunk:
-                break
-            for payload in parser.feed(chunk):
-                if payload == DONE:
-                    self._end(answer)
-                    continue
-                event = codec.loads(payload)
-                if "error" in event:
-                    raise self._engine_error(payload)
-                await self._take(event, answer)
-            if self.delivery.closed and not answer.finished:
-                return  # Triton took no response; leaving makes the engine abort
-            if answer.finished or (answer.news and self.request_streams):
-                self._lane.outbox.post(self.delivery)
         if not answer.finished:
             raise await self._lane.replicas.cut_off()
+
+    async def _take_events(self, payloads: list[bytes], answer: Answer) -> None:
+        for payload in payloads:
+            if payload == DONE:
+                with self.delivery.lock:
+                    answer.end()
+                continue
+            event = codec.loads(payload)
+            if "error" in event:
+                raise self._engine_error(payload)
+            await self._take(event, answer)
+        if answer.finished or (answer.news and self.request_streams):
+            self._lane.outbox.post(self.delivery)
 
     @property
     def request_streams(self) -> bool:

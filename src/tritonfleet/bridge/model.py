@@ -36,7 +36,10 @@ class TritonPythonModel:
         """Hand requests to the bridge, which answers them later; never waits."""
         for request in requests:
             responder = self._triton.TritonResponder(request.get_response_sender())
-            self._bridge.submit(self._triton.read_request(request), responder)
+            try:
+                self._bridge.submit(self._triton.read_request(request), responder)
+            except Exception as err:  # a request without an answer would hang its client for ever
+                responder.fail(BridgeError(f"the bridge failed: {err!r}"))
 
     def finalize(self) -> None:
         """Wait for the requests in flight and give the engine back."""
