@@ -89,7 +89,8 @@ def test_on_a_terminal_there_are_bars(monkeypatch: pytest.MonkeyPatch, capsys: p
             failing(Transfer("other", 5, 10))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     shown = capsys.readouterr().err
     assert "model" in shown
     assert "10 B of 10 B" in shown

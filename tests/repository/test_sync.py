@@ -16,8 +16,8 @@ from tests.sources.s3 import Bucket
 from tritonfleet.errors import SourceError, UsageError
 from tritonfleet.progress import Transfer, silent
 from tritonfleet.repository import Pull, Push, SyncPlan
-from tritonfleet.repository.sync import plan_sync, same_content
-from tritonfleet.sources.objects import ObjectStore, StoredObject, parse_address
+from tritonfleet.repository.sync import PART_SIZES, plan_sync, same_content
+from tritonfleet.sources.objects import S3_PART_BYTES, ObjectStore, StoredObject, parse_address
 
 
 @pytest.fixture
@@ -187,10 +187,14 @@ def test_objects_that_went_up_in_parts_are_recognised(mebibytes: int, tmp_path: 
     assert not same_content(path, stored)
 
 
-def test_a_large_file_that_we_pushed_is_recognised(folder: Path, store: ObjectStore, bucket: Bucket) -> None:
-    """s3fs splits files from twice its part size on."""
+def test_a_large_file_that_we_pushed_is_recognised(
+    folder: Path, store: ObjectStore, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3fs splits files from twice the part size on; a smaller one than ours makes the test quick."""
+    assert S3_PART_BYTES in PART_SIZES
+    monkeypatch.setattr("tritonfleet.sources.objects.S3_PART_BYTES", 8 * 2**20)
     with (folder / "llm/1/weights.bin").open("wb") as file:
-        file.truncate(101 * 2**20)
+        file.truncate(17 * 2**20)
     Push(folder, store).run(silent, delete=False)
     key = "fleet/model_repository/llm/1/weights.bin"
     assert "-3" in bucket.client.head_object(Bucket=bucket.name, Key=key)["ETag"]
