@@ -44,7 +44,8 @@ def draw(plan: Plan, path: Path) -> None:
             width = segment.bytes / GIB
             axes.barh(gpu.number, width, left=left, color=COLOURS[segment.part], edgecolor="white", height=0.66)
             if width > _READABLE * widest:
-                axes.text(left + width / 2, gpu.number, _words(segment.owner, width), ha="center", va="center", size=8)
+                words, colour = _words(segment.owner, width), "white" if segment.part == "weights" else "black"
+                axes.text(left + width / 2, gpu.number, words, ha="center", va="center", size=8, color=colour)
             left += width
     axes.set_yticks([gpu.number for gpu in plan.gpus], [f"GPU {gpu.number}\n{gpu.kind}" for gpu in plan.gpus])
     axes.invert_yaxis()

@@ -46,7 +46,7 @@ def _heading(plan: Plan) -> Text:
     if cost := plan.cost:
         text.append(f"\n${cost.usd_per_hour:,.4g}/hour on demand in {cost.region}, list price of {cost.price_date}")
         if (price := cost.usd_per_million_tokens) is not None:
-            text.append(f"; ${price:,.3f} per million tokens at {cost.tokens_per_second:,.0f} tokens/s")
+            text.append(f"\n${price:,.3f} per million tokens at {cost.tokens_per_second:,.0f} tokens/s")
     return text
 
 
