@@ -63,7 +63,7 @@ def _runtime(fact: RuntimeFact) -> Finding:
     return Finding(
         fact.kind,
         "warn",
-        f"not installed yet; `tritonfleet up` installs it ({size_text(kind.needs_bytes)} at most)",
+        f"not installed yet; `tritonfleet up` installs it (needs {size_text(kind.needs_bytes)})",
         f"tritonfleet runtime install {fact.kind}",
     )
 
