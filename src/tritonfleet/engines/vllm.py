@@ -162,7 +162,7 @@ def _defaults(launch: Launch, given: Mapping[str, Any]) -> dict[str, Any]:
         # vLLM's own default, 1, serves requests for different adapters one after the other.
         defaults["max_loras"] = min(len(launch.lora_paths), MAX_LORAS)
     if not launch.gpus:
-        # Compiling doubles the time to start.
+        # A compiled engine is faster, and takes 1.7 times as long to start (docs/engines.md).
         defaults["enforce_eager"] = True
         if not {"kv_cache_memory_bytes", "gpu_memory_utilization", "device_memory_utilization"} & given.keys() and (
             "VLLM_CPU_KVCACHE_SPACE" not in launch.model.env
