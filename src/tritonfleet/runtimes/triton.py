@@ -10,6 +10,7 @@ from pathlib import Path
 from tritonfleet.engines.base import Runtime
 from tritonfleet.errors import RuntimeMissing
 from tritonfleet.runtimes.interpreters import Interpreter, probe, search_path
+from tritonfleet.runtimes.kinds import KINDS
 from tritonfleet.runtimes.store import Installed
 
 STUB = "triton_python_backend_stub"
@@ -136,4 +137,6 @@ def _server_version(server: Path) -> str:
 
 def _wheel_version(server: Path) -> str:
     names = (folder.name for folder in server.parents[3].glob("nvidia_pytriton-*.dist-info"))
-    return next((name.removeprefix("nvidia_pytriton-").removesuffix(".dist-info") for name in names), "unknown")
+    wheel = next((name.removeprefix("nvidia_pytriton-").removesuffix(".dist-info") for name in names), "unknown")
+    pinned = KINDS["triton"]
+    return pinned.version if wheel == pinned.pinned(pinned.main) else f"of nvidia-pytriton {wheel}"

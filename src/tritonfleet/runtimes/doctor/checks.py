@@ -142,7 +142,7 @@ def _ports(facts: Facts) -> Iterator[Finding]:
 def _doors(facts: Facts) -> Iterator[Finding]:
     """Warn when the wheel's Triton, which is old, would face other machines."""
     triton = next((fact.runtime for fact in facts.runtimes if fact.kind == "triton"), None)
-    if triton is not None and triton.origin == "found":
+    if triton is not None and not triton.env:  # the wheel's stub needs an environment, a container's does not
         return
     for port in facts.ports:
         if port.door != "openai" and not _loopback(port.host):
