@@ -31,7 +31,10 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the GPUs; needs matplotlib.")] = None,
 ) -> None:
-    """Show where each model goes and what it takes; without a machine, find the cheapest EC2 instance that fits."""
+    """Show where each model goes and what it takes.
+
+    Without a machine, the cheapest EC2 instance that holds the fleet is found; a fleet on the CPU stays here.
+    """
     from tritonfleet.errors import UsageError
 
     if sum((gpus is not None, instance is not None, here)) > 1:
@@ -57,15 +60,13 @@ def _plan(
 
     path, environ = fleet or DEFAULT_SPEC, dict(os.environ)
     spec = load_spec(path)
-    machine = (
-        planner.machine_of_gpus(gpus)
-        if gpus is not None
-        else planner.machine_of_instance(instance)
-        if instance is not None
-        else planner.machine_here()
-        if here
-        else None
-    )
+    machine: planner.Machine | None = None
+    if gpus is not None:
+        machine = planner.machine_of_gpus(gpus)
+    elif instance is not None:
+        machine = planner.machine_of_instance(instance)
+    elif here or all(model.devices == "cpu" for model in spec.models):
+        machine = planner.machine_here()
     facts = planner.gather_facts(
         spec, base=path.absolute().parent, cache=cache_folder(environ), environ=environ, weights=weights
     )

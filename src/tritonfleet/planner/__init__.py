@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from tritonfleet.planner.choose import cheapest
 from tritonfleet.planner.devices import Gpu, Machine, instances, machine_of_gpus, machine_of_instance
-from tritonfleet.planner.facts import ModelFacts, gather_facts, read_facts
+from tritonfleet.planner.facts import ModelFacts, read_facts
+from tritonfleet.planner.gather import gather_facts
 from tritonfleet.planner.here import machine_here
-from tritonfleet.planner.plan import Plan, ReplicaPlan
 from tritonfleet.planner.planning import plan
+from tritonfleet.planner.result import Plan, ReplicaPlan
 
 __all__ = [
     "Gpu",

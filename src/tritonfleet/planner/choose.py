@@ -8,8 +8,8 @@ from dataclasses import replace
 from tritonfleet.errors import CapacityError
 from tritonfleet.planner.devices import Machine
 from tritonfleet.planner.facts import ModelFacts
-from tritonfleet.planner.plan import Plan
 from tritonfleet.planner.planning import plan
+from tritonfleet.planner.result import Plan
 from tritonfleet.spec.models import FleetSpec
 
 

@@ -1,4 +1,4 @@
-"""Facts of a model that the plan needs, and how they are read from its folder or fetched for its source."""
+"""Facts of a model that the plan needs, and how they are read from its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tritonfleet.errors import SourceError
 from tritonfleet.planner.architecture import Architecture, read_architecture
 from tritonfleet.planner.quantization import online
 from tritonfleet.planner.weights import StoredWeights, read_stored_weights
-from tritonfleet.spec.models import FleetSpec, ModelSpec
+from tritonfleet.spec.models import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,3 @@ def architecture_of(model: ModelSpec, config: Mapping[str, Any]) -> Architecture
     if method and not architecture.quantization.bits:
         return replace(architecture, quantization=online(str(method)))
     return architecture
-
-
-def gather_facts(
-    spec: FleetSpec, *, base: Path, cache: Path, environ: Mapping[str, str], weights: bool = False
-) -> dict[str, ModelFacts]:
-    """Return the facts of every model of *spec*; remote sources are asked for their small files only.
-
-    With *weights* whole models are fetched, whose headers make the sizes exact. Raises SourceError naming the model.
-    """
-    from tritonfleet.sources import resolve_source
-
-    facts = {}
-    for model in spec.models:
-        found = resolve_source(
-            model.source, base=base, cache=cache, environ=environ, want="model" if weights else "metadata"
-        )
-        facts[model.name] = read_facts(model, found.path)
-    return facts

@@ -15,7 +15,7 @@ from tritonfleet.planner.demand import Demand, demand
 from tritonfleet.planner.devices import GIB, Gpu, Machine
 from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION
-from tritonfleet.planner.plan import Cost, GpuPlan, Plan, ReplicaPlan, Segment
+from tritonfleet.planner.result import Cost, GpuPlan, Plan, ReplicaPlan, Segment
 from tritonfleet.planner.sleeping import sleep_plans
 from tritonfleet.planner.timing import cold_start_seconds
 from tritonfleet.planner.units import Demands, Unit, has_memory, rests

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tritonfleet.errors import UsageError
 from tritonfleet.planner.devices import GIB
-from tritonfleet.planner.plan import Part, Plan
+from tritonfleet.planner.result import Part, Plan
 
 #: Okabe and Ito's colours, which are told apart with any colour vision.
 COLOURS: Mapping[Part, str] = {

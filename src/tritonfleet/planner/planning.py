@@ -12,7 +12,7 @@ from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.layout import Placed, lay_out
 from tritonfleet.planner.memory import CONTEXT_BYTES, usable
 from tritonfleet.planner.packing import SearchTooLong, pack
-from tritonfleet.planner.plan import Plan
+from tritonfleet.planner.result import Plan
 from tritonfleet.planner.units import Demands, Unit, units
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 

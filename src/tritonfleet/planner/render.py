@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tritonfleet.planner.demand import gib
 from tritonfleet.planner.devices import Machine
-from tritonfleet.planner.plan import GpuPlan, Plan, ReplicaPlan
+from tritonfleet.planner.result import GpuPlan, Plan, ReplicaPlan
 
 
 def to_json(plan: Plan) -> dict[str, Any]:

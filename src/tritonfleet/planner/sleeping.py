@@ -8,7 +8,7 @@ from dataclasses import replace
 from tritonfleet.planner.demand import gib
 from tritonfleet.planner.devices import GIB, Machine
 from tritonfleet.planner.memory import CONTEXT_BYTES
-from tritonfleet.planner.plan import ReplicaPlan, SleepPlan
+from tritonfleet.planner.result import ReplicaPlan, SleepPlan
 from tritonfleet.planner.timing import reload_seconds, sleep_seconds, wake_seconds
 from tritonfleet.spec.models import FleetSpec
 
@@ -40,8 +40,10 @@ def sleep_plans(
     notes = []
     if dropped:
         notes.append(f"host memory is too small to keep all weights: {', '.join(sorted(dropped))} sleep at level 2")
-    if budget is not None and kept > budget:
+    if resting and budget is not None and kept > budget:
         notes.append(f"sleeping models need {gib(kept)} of host memory, and {gib(max(0, budget))} are there for them")
+    if machine.host_bytes is not None and cpu_bytes > machine.host_bytes:
+        notes.append(f"engines on the CPU need {gib(cpu_bytes)}, and {machine.name} has {gib(machine.host_bytes)}")
     return [_with_sleep(replica, machine, dropped) if replica in resting else replica for replica in replicas], notes
 
 

@@ -1,4 +1,4 @@
-"""The plan as values: every replica's GPUs and memory, every GPU's use. Pure."""
+"""A plan as values: every replica's GPUs and memory, every GPU's use. Pure."""
 
 from __future__ import annotations
 
