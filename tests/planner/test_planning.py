@@ -20,6 +20,7 @@ from tritonfleet.planner.devices import GIB, make_gpu
 from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.memory import CONTEXT_BYTES, batch_defaults, usable
 from tritonfleet.planner.render import plan_view, to_json
+from tritonfleet.planner.weights import StoredWeights
 
 
 def planned(machine: str, *models: dict[str, Any]) -> Plan:
@@ -332,3 +333,18 @@ def test_architecture_notes_reach_the_plan() -> None:
     found = planned("h200:1", model)
     assert any("encoders" in note for note in found.notes)
     assert read_architecture(CONFIGS["gemma-3-27b"], "a").notes
+
+
+def test_files_that_do_not_match_the_shape_are_pointed_out() -> None:
+    """The plan goes by the files, and asks."""
+    model: dict[str, Any] = {"name": "a"}
+    known = {"a": replace(facts(model)["a"], stored=StoredWeights(10**9, 2 * 10**9, 0, 0))}
+    found = plan(fleet(model), known, machine_of_gpus("h200:1"))
+    assert any("files hold 1.9 GiB of weights where its shape asks for 12.6 GiB" in note for note in found.notes)
+    assert found.replicas[0].weights_bytes == pytest.approx(2e9, rel=0.01)
+
+
+def test_a_fleet_that_fits_by_the_sum_is_told_about_whole_gpus() -> None:
+    """More memory than needed, and still no place for both."""
+    with pytest.raises(CapacityError, match=r"(?s)2 x h100 with 79\.1 GiB.*big/0: .* on each of 2 whole GPUs"):
+        planned("h100:2", {"name": "a"}, {"name": "big", "tensor_parallel": 2})

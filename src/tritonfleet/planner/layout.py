@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tritonfleet.planner.demand import Demand, demand
+from tritonfleet.planner.demand import Demand, demand, gib
 from tritonfleet.planner.devices import GIB, Gpu, Machine
 from tritonfleet.planner.facts import ModelFacts
-from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION
+from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION, stored_and_counted
 from tritonfleet.planner.result import Cost, GpuPlan, Plan, ReplicaPlan, Segment
 from tritonfleet.planner.sleeping import sleep_plans
 from tritonfleet.planner.timing import cold_start_seconds
@@ -251,6 +251,11 @@ def _notes(spec: FleetSpec, models: Mapping[str, ModelFacts]) -> list[str]:
         notes += [f"{model.name}: {note}" for note in facts.architecture.notes]
         if facts.stored is None:
             notes.append(f"{model.name}: sizes are counted from config.json alone; the weights are not here")
+        elif apart := stored_and_counted(facts.architecture, facts.stored):
+            notes.append(
+                f"{model.name}: its files hold {gib(apart[0])} of weights where its shape asks for {gib(apart[1])}; "
+                "the files are believed: are they complete?"
+            )
         if model.engine not in ("vllm", "fake"):
             notes.append(
                 f"{model.name}: the sums are those of vLLM; {model.engine} divides its memory by its own rules"

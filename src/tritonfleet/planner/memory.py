@@ -129,6 +129,15 @@ def loaded_weights(model: Architecture, stored: StoredWeights | None, split: Spl
     return round(counted * loaded / weight_bytes(model))
 
 
+def stored_and_counted(model: Architecture, stored: StoredWeights | None) -> tuple[int, int] | None:
+    """Return the bytes that the files hold and that the shape asks for, where they are more than a tenth apart.
+
+    Files of a model that was copied in part, or a shape that is not what the counts take it for.
+    """
+    held, counted = loaded_weights(model, stored), weight_bytes(model)
+    return (held, counted) if abs(held - counted) > counted / 10 else None
+
+
 def _activation(model: Architecture, settings: EngineSettings, split: Split) -> int:
     """Return the peak of vLLM's profile run: the widest layer on a full batch, or sampling for all sequences.
 

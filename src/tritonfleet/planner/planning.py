@@ -134,12 +134,13 @@ def _refusal(todo: Sequence[Unit], machine: Machine, demands: Demands) -> str:
         need = unit.needs(machine.gpus[(unit.fixed or (0,))[0]], demands)
         asked += need * unit.size
         where = f" on GPU {', '.join(map(str, unit.fixed))}" if unit.fixed else ""
-        each = f" on each of {unit.size} GPUs" if unit.size > 1 else ""
+        each = "" if unit.size == 1 else f" on each of {unit.size} {'' if unit.fixed else 'whole '}GPUs"
         lines.append(f"  {unit.name}: {gib(need)}{each}{where}")
-    kinds = ", ".join(f"{gib(gpu.total_bytes)} {gpu.kind}" for gpu in machine.gpus)
+    counts = {gpu: machine.gpus.count(gpu) for gpu in machine.gpus}
+    kinds = ", ".join(f"{count} x {gpu.kind} with {gib(gpu.total_bytes)}" for gpu, count in counts.items())
     return (
-        f"the fleet does not fit on {machine.name}: its engines need at least {gib(asked)} with their contexts, in "
-        f"pieces that {len(machine.gpus)} GPU(s) with {gib(total)} ({kinds}) cannot hold together:\n"
+        f"the fleet does not fit on {machine.name}: its engines need at least {gib(asked)} with their contexts, and "
+        f"{gib(total)} are there ({kinds}), in pieces that do not hold them together:\n"
         + "\n".join(lines)
         + "\nlower max_model_len, let models take turns with share, quantise, or use a larger machine"
     )

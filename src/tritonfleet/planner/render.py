@@ -137,7 +137,7 @@ def _rejected(plan: Plan) -> list[RenderableType]:
     """Return why cheaper types do not do, one line for each kind of GPUs: the largest of that kind says it best."""
     best = {reason.partition(":")[0].replace(name, ""): (name, reason) for name, reason in plan.rejected}
     lines: list[RenderableType] = [Text(f"{len(plan.rejected)} cheaper instance types do not hold the fleet:")]
-    lines += [Text(f"  {name}: {reason.splitlines()[0]}", style="dim") for name, reason in best.values()]
+    lines += [Text(f"  {name}: {reason.splitlines()[0].rstrip(':')}", style="dim") for name, reason in best.values()]
     return lines
 
 
