@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: A starting engine is asked this often; quick enough not to be seen, slow enough not to disturb the start.
 START_PROBE_SECONDS = 0.2
+#: A probe waits this long for its answer at least: a busy machine is no reason to restart an engine.
+PROBE_TIMEOUT_SECONDS = 1.0
 #: An engine that answers with an error (its core died) is given this many probes to end by itself.
 SICK_PROBES = 2
 
@@ -221,7 +223,7 @@ class Engine:
     async def _probe(self, started: float) -> str:
         """Wait for ready, then watch; return what is wrong with the engine."""
         deadline = started + self._lifecycle.start_seconds
-        while await self.http.health(self._health, self._lifecycle.probe_seconds) is not Health.OK:
+        while await self._ask() is not Health.OK:
             if time.monotonic() > deadline:
                 return f"not ready after {self._lifecycle.start_seconds:g} s (lifecycle.start_seconds)"
             await asyncio.sleep(START_PROBE_SECONDS)
@@ -230,7 +232,10 @@ class Engine:
         silent = sick = 0
         while silent < self._lifecycle.probe_failures and sick < SICK_PROBES:
             await asyncio.sleep(self._lifecycle.probe_seconds)
-            health = await self.http.health(self._health, self._lifecycle.probe_seconds)
+            health = await self._ask()
             silent = silent + 1 if health is Health.SILENT else 0
             sick = sick + 1 if health is Health.SICK else 0
         return "its health check fails" if sick else f"no answer to {silent} health checks in a row"
+
+    async def _ask(self) -> Health:
+        return await self.http.health(self._health, max(PROBE_TIMEOUT_SECONDS, self._lifecycle.probe_seconds))

@@ -275,12 +275,15 @@ class Fleet:
         with suppress(TritonFailed):  # it went down meanwhile, and loads again when it is back
             names = {entry.name for entry in await self._triton.http.index()} - set(self._units)
             wanted = names if include.load == "all" else set(include.load)
-        for name in sorted(wanted):
-            try:
-                await self._triton.http.load(name)
-            except TritonFailed as err:
-                log.warning("%s", err)
+        await asyncio.gather(*(self._load_other(name) for name in sorted(wanted)))
         await self._refresh_others()
+
+    async def _load_other(self, name: str) -> None:
+        try:
+            # Triton never answers the load of a Python model that has no model.py.
+            await self._triton.http.load(name, self._spec.lifecycle.start_seconds)
+        except TritonFailed as err:
+            log.warning("%s", err)
 
     async def _refresh_others(self) -> None:
         with suppress(TritonFailed):

@@ -85,9 +85,15 @@ class TritonHttp:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
 
-    async def load(self, model: str) -> None:
-        """Load *model* and wait for it; raise TritonFailed with Triton's reason."""
-        await self._post(f"repository/models/{model}/load", model)
+    async def load(self, model: str, timeout_seconds: float | None = None) -> None:
+        """Load *model* and wait for it; raise TritonFailed with Triton's reason, or at the deadline."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._post(f"repository/models/{model}/load", model)
+        except TimeoutError:
+            raise TritonFailed(
+                f"{model}: not loaded within {timeout_seconds:g} s; `tritonfleet repository check` may tell why"
+            ) from None
 
     async def unload(self, model: str) -> None:
         """Unload *model*; Triton answers at once and finishes running requests."""
