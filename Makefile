@@ -8,14 +8,17 @@ PYTHON ?= $(shell scripts/find-python)
 demo: $(VENV)/.core
 	scripts/demo
 
-test: $(VENV)/.dev
-	$(BIN)/pytest
+test: test-unit test-e2e
 
+# The unit tests share the cores; the end-to-end tests start real engines and need them all.
 test-unit: $(VENV)/.dev
-	$(BIN)/pytest -m "not e2e and not gpu and not deploy"
+	$(BIN)/pytest -n auto -m "not e2e and not gpu and not deploy"
 
 test-e2e: $(VENV)/.dev
 	$(BIN)/pytest -m e2e
+
+test-deploy: $(VENV)/.dev
+	$(BIN)/pytest -m deploy
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,3 +63,18 @@ def stream(fleet: RunningFleet, model: str, prompt: str = "one two three", *, to
     text = "".join(event.get("text_output", "") for event in events)
     # A connection that ends early without an error event is an error too: fewer tokens than asked for.
     return Outcome(not errors, text=text, error="; ".join(errors), status=outcome.status, events=events)
+
+
+def stream_until_cut(fleet: RunningFleet, model: str, cut: Callable[[], None], *, tokens: int = 900) -> Outcome:
+    """Stream an answer, call *cut* after its first event, and read on to the end, whatever that is."""
+    body = {"text_input": "one two three", "stream": True, "max_tokens": tokens, "ignore_eos": True}
+    url = f"http://127.0.0.1:{fleet.http}/v2/models/{model}/generate_stream"
+    text = ""
+    try:
+        with urllib.request.urlopen(url, data=json.dumps(body).encode(), timeout=60) as response:
+            text = response.readline().decode()
+            cut()
+            text += response.read().decode()
+    except (OSError, http.client.HTTPException) as err:
+        return Outcome(False, text=text, error=str(err))
+    return Outcome('"error"' not in text, text=text, error=text[-500:])

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
+
 from tests.e2e.conftest import FleetMaker, RunningFleet
 from tests.e2e.requests import Outcome, generate, stream
-
 from tritonfleet.supervisor import lock
 from tritonfleet.supervisor.triton import stub_pids
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import tritonclient.grpc as grpcclient
+
 from tests.e2e.conftest import COMMAND, FleetMaker, RunningFleet
 from tests.e2e.requests import generate, post, stream
 from tests.e2e.test_kill import LIFECYCLE, in_background, model, wait_for
-
 from tritonfleet.supervisor import lock
 
 pytestmark = pytest.mark.e2e

@@ -102,6 +102,7 @@ def prepare(
     preparation = Preparation(spec, base=base, cache=cache, environ=environ, install=install, progress=progress)
     triton = preparation.runtime("triton")
     models = tuple(preparation.model(model, on_cpu=on_cpu[model.name]) for model in spec.models)
+    layout.repository.mkdir(parents=True, exist_ok=True)  # Triton wants it even when it holds no model
     write_repository(render_repository(spec, preparation.resolved), layout.repository)
     _lay_out_backends(triton, layout)
     included = tuple(_included(entry, base) for entry in spec.repository.include)
