@@ -13,13 +13,20 @@ from tritonfleet.client.messages import Chunk, GenerateRequest, ModelInfo
 from tritonfleet.errors import ConnectionLost, RequestFailed, RequestRefused, RequestTimeout, Unreachable
 from tritonfleet.wire import Endpoint
 
+#: Less than the 5 s after which vLLM's server closes an idle connection, so that none is used while it closes.
+KEEPALIVE_SECONDS = 3.0
+
 
 class EngineDoor:
     """A connection to ``/v1/completions`` of one engine; raises RequestFailed or one of its children, nothing else."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        connector = aiohttp.UnixConnector(endpoint.uds, limit=0) if endpoint.uds else aiohttp.TCPConnector(limit=0)
+        connector = (
+            aiohttp.UnixConnector(endpoint.uds, limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+            if endpoint.uds
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        )
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
 
     async def close(self) -> None:
