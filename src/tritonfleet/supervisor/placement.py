@@ -21,7 +21,7 @@ class Place:
     gpus: tuple[int, ...]
     """GPU numbers; empty means the CPU."""
     cores: tuple[int, ...]
-    """Cores for an engine on the CPU; empty for one on GPUs, and for one that has all cores for itself."""
+    """Cores for an engine on the CPU; empty for one on GPUs."""
 
     def __str__(self) -> str:
         return f"gpu {','.join(map(str, self.gpus))}" if self.gpus else "cpu"
@@ -43,8 +43,7 @@ def place(spec: FleetSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, .
         for replica in range(model.replicas):
             chosen.append((model, replica, _devices(model, replica, size, gpus, free)))
     on_cpu = [entry for entry in chosen if not entry[2]]
-    # A lone engine knows better than an even deal which hardware threads share a core.
-    shares = deal(cores, len(on_cpu)) if len(on_cpu) > 1 else [()]
+    shares = deal(cores, len(on_cpu))
     places = []
     for model, replica, devices in chosen:
         share = () if devices else shares.pop(0)
