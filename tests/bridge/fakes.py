@@ -147,6 +147,7 @@ class Field:
         self._flights: dict[Flight, asyncio.Event] = {}
         self._loop = asyncio.get_running_loop()
         self.lane = Lane(
+            loop=self._loop,
             settings=Settings("m", "1", report_engine_metrics=metrics, **settings),
             route=self.route,
             replicas=self.replicas,

@@ -93,6 +93,18 @@ async def test_tokens_join_while_a_response_is_on_its_way(engine: FakeEngine, se
         assert sum(len(responder.sent) for responder in responders) <= 20 + senders
 
 
+async def test_many_streams_on_few_cores_get_joined_tokens(folder: Path) -> None:
+    """The first token at once, then no response sooner than the pace allows; alone a stream gets every token."""
+    async with FakeEngine(folder / "e.sock", tpot_ms=4) as steady, field(steady.socket) as ground:
+        request = Generation(PROMPT, stream=True, sampling={"max_tokens": 40, "ignore_eos": True})
+        alone = await ground.fly(request)
+        crowd = await asyncio.gather(*(ground.fly(request) for _ in range(16)))
+    assert {responder.text for responder in crowd} == {alone.text}
+    assert len(alone.sent) > 30
+    assert all(len(responder.sent) < 15 for responder in crowd)
+    assert all(responder.sent[0][0]["text_output"] == [b"the"] for responder in crowd)
+
+
 async def test_a_whole_answer_is_one_response(engine: FakeEngine) -> None:
     """With the prompt first, and every choice."""
     async with field(engine.socket) as ground:

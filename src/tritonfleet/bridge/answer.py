@@ -16,7 +16,6 @@ class Choice:
 
     text: str = ""
     """Not given out yet; with a cumulative answer, everything."""
-    news: bool = False
     finish_reason: str | None = None
     tokens: int = 0
     """Generated so far."""
@@ -50,6 +49,8 @@ class Answer:
         self.prompt_tokens = 0
         self.finished = False
         """Whether every choice has ended."""
+        self.news = False
+        """Whether there is something to tell: new text, or the end."""
         self._running = request.n
         self._total: int | None = None
 
@@ -57,11 +58,6 @@ class Answer:
     def tokens(self) -> int:
         """Generated tokens of all choices so far."""
         return self._total if self._total is not None else sum(choice.tokens for choice in self.choices)
-
-    @property
-    def news(self) -> bool:
-        """Whether there is something to tell: new text, or the end."""
-        return self.finished or any(choice.news for choice in self.choices)
 
     def take(self, event: Mapping[str, Any], logprobs: Mapping[int, Sequence[dict[str, Any]]] | None = None) -> None:
         """Add one event of the engine, and the rendered log probabilities of its choices.
@@ -84,7 +80,7 @@ class Answer:
 
     def end(self) -> None:
         """The engine said that there is nothing more."""
-        self.finished = True
+        self.finished = self.news = True
 
     def pull(self) -> Piece:
         """Return what is new since the last time."""
@@ -98,8 +94,8 @@ class Answer:
             prompt_tokens=self.prompt_tokens,
             final=self.finished,
         )
+        self.news = self.finished
         for choice in choices:
-            choice.news = False
             choice.tokens_given = choice.tokens
             if not self._cumulative:
                 choice.text = ""
@@ -112,7 +108,7 @@ class Answer:
         text = entry["text"]
         if text:
             choice.text += text
-            choice.news = True
+            self.news = True
         ids = entry.get("token_ids")
         if usage is not None:
             choice.tokens = usage["completion_tokens"]
@@ -131,3 +127,4 @@ class Answer:
             choice.finish_reason = reason
             self._running -= 1
             self.finished = self._running == 0
+            self.news = self.news or self.finished

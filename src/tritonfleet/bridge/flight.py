@@ -48,6 +48,7 @@ class Log(Protocol):
 class Lane:
     """What all requests of one model share."""
 
+    loop: asyncio.AbstractEventLoop
     settings: Settings
     route: Route
     replicas: Replicas
@@ -64,7 +65,7 @@ class Lane:
 
 
 class Flight:
-    """One request between Triton and the engine."""
+    """One request between Triton and the engine; *landed* is called when nothing of it is left."""
 
     def __init__(
         self, request: Generation | Embedding, responder: Responder, lane: Lane, *, landed: Callable[[Flight], None]
@@ -72,18 +73,22 @@ class Flight:
         self.request = request
         self.delivery = Delivery(responder, closed=self._part_done)
         self._lane = lane
+        # Not asked for at each event: Python 3.11 makes a system call of `asyncio.get_running_loop()`.
+        self._loop = lane.loop
         self._landed = landed
         self._parts = itertools.count(1)
         self._timing = Timing(time.monotonic(), keep=lane.settings.report_engine_metrics)
         self._task: asyncio.Task[None] | None = None
         self._cancelling = False
+        self._offered = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self._outcome = "cancelled"
         self._seconds = 0.0
         self._logprobs: dict[int, ChoiceLogprobs] = {}
 
     def start(self) -> None:
         """Begin, in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._task_done)
 
     def is_cancelled(self) -> bool:
@@ -94,7 +99,7 @@ class Flight:
         """Give up, in any thread."""
         if self._task is not None and not self._cancelling:
             self._cancelling = True
-            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():  # before its first step
@@ -199,7 +204,7 @@ class Flight:
                 while chunk := await reply.chunk():
                     await self._take_events(parser.feed(chunk), answer)
                     if answer.finished and patience.when() is None:
-                        patience.reschedule(asyncio.get_running_loop().time() + TAIL_SECONDS)
+                        patience.reschedule(self._loop.time() + TAIL_SECONDS)
                     elif self.delivery.closed and not answer.finished:
                         return  # Triton took no response; leaving makes the engine abort
         except (BridgeError, TimeoutError):
@@ -218,8 +223,25 @@ class Flight:
             if "error" in event:
                 raise self._engine_error(payload)
             await self._take(event, answer)
-        if answer.finished or (answer.news and self.request_streams):
+        if answer.finished:
             self._lane.outbox.post(self.delivery)
+        elif answer.news and self.request_streams:
+            self._offer()
+
+    def _offer(self) -> None:
+        """Have the news sent, not sooner after the last than the pace allows; what comes meanwhile goes with it."""
+        if self._later is not None:
+            return
+        due = self._offered + self._lane.pace.hold_seconds(self._lane.in_flight())
+        if self._loop.time() < due:
+            self._later = self._loop.call_at(due, self._offer_now)
+        else:
+            self._offer_now()
+
+    def _offer_now(self) -> None:
+        self._later = None
+        self._offered = self._loop.time()
+        self._lane.outbox.post(self.delivery)
 
     @property
     def request_streams(self) -> bool:

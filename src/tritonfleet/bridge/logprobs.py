@@ -59,30 +59,15 @@ class TokenTexts:
     async def text(self, identity: int, before: Sequence[int]) -> str:
         """Return the text that token *identity* adds after the tokens *before*.
 
-        A token that ends inside a character adds nothing; the one that completes it adds the whole character. This is
-        vLLM's own rule for ``decoded_token``.
+        A token that ends inside a character adds nothing of it; the one that completes it adds the whole character.
         """
         alone = await self._of((identity,))
-        if not alone.endswith(_REPLACEMENT):
+        if _REPLACEMENT not in alone:
             return alone
         context = tuple(before[-_CONTEXT:])
-        for size in range(1, len(context) + 1):
-            part = context[-size:]
-            whole = await self._of((*part, identity))
-            if not whole.endswith(_REPLACEMENT):
-                return whole[len(await self._complete_prefix(part, whole)) :]
-        return ""
-
-    async def _complete_prefix(self, part: tuple[int, ...], whole: str) -> str:
-        """Return the beginning of *whole* that the tokens before the unfinished character account for."""
-        end = len(part)
-        while end > 0 and (await self._of((part[end - 1],))).endswith(_REPLACEMENT):
-            end -= 1
-        prefix = await self._of(part[:end]) if end else ""
-        size = 0
-        while size < min(len(prefix), len(whole)) and prefix[size] == whole[size]:
-            size += 1
-        return whole[:size]
+        sure = (await self._of(context)).rstrip(_REPLACEMENT) if context else ""
+        whole = (await self._of((*context, identity))).rstrip(_REPLACEMENT)
+        return whole.removeprefix(sure)
 
     async def _of(self, ids: tuple[int, ...]) -> str:
         text = self._known.get(ids)
