@@ -30,7 +30,7 @@ try:
 except ImportError:  # only a matter of speed
     from asyncio import new_event_loop as _new_event_loop
 
-#: Threads that send responses. On two cores more of them only compete, and none would stall the event loop at each send.
+#: Threads that send responses: on two cores more of them only compete, and none would stall the event loop at sends.
 SENDERS = 1
 #: Used for the buckets of metrics where nobody tells the model's limit (tokens).
 _DEFAULT_MAX_MODEL_LEN = 4096
