@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell scripts/find-python)
 
-.PHONY: demo test test-unit test-e2e test-deploy lint fmt bench bench-gpu docs clean
+.PHONY: demo test test-unit test-e2e test-smoke test-deploy lint fmt bench bench-gpu docs clean
 
 demo: $(VENV)/.core
 	scripts/demo
@@ -16,6 +16,11 @@ test-unit: $(VENV)/.dev
 
 test-e2e: $(VENV)/.dev
 	$(BIN)/pytest -m e2e
+
+# The parts a change is most likely to break, on the real tritonserver and a real vLLM, in a few minutes.
+SMOKE := tests/e2e/test_lifecycle.py tests/e2e/test_readme.py
+test-smoke: $(VENV)/.dev
+	$(BIN)/pytest -m e2e $(SMOKE)
 
 test-deploy: $(VENV)/.dev
 	$(BIN)/pytest -m deploy
