@@ -17,6 +17,9 @@ from tritonfleet.bridge import metrics
 from tritonfleet.bridge.failure import BridgeError
 from tritonfleet.bridge.metrics import Definition, Register, Series
 
+#: On busy cores tokens come in bursts, so the time between two of them says nothing; over this many it does.
+MEAN_OVER_TOKENS = 16
+
 
 @dataclass(slots=True)
 class Timing:
@@ -29,21 +32,25 @@ class Timing:
     last: float = 0.0
     gaps: list[tuple[float, int]] = field(default_factory=list)
     """Seconds per token, and how many tokens came so; tokens that came together share the time before them."""
+    _marked_at: float = 0.0
+    _since_mark: int = 0
 
     def tokens(self, now: float, count: int) -> float | None:
-        """Note that *count* tokens came; return the seconds per token since those before, None for the first."""
+        """Note that *count* tokens came; return the mean seconds per token now and then, when it is known."""
         if count <= 0:
             return None
         if self.first is None:
-            self.first = self.last = now
+            self.first = self.last = self._marked_at = now
             count -= 1
-        if not count:
-            return None
-        gap = (now - self.last) / count
+        if count and self.keep:
+            self.gaps.append(((now - self.last) / count, count))
         self.last = now
-        if self.keep:
-            self.gaps.append((gap, count))
-        return gap
+        self._since_mark += count
+        if self._since_mark < MEAN_OVER_TOKENS:
+            return None
+        mean = (now - self._marked_at) / self._since_mark
+        self._marked_at, self._since_mark = now, 0
+        return mean
 
 
 @dataclass(frozen=True, slots=True)

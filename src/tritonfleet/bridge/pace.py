@@ -14,8 +14,8 @@ STREAMS_PER_CORE = 3
 HOLD_PER_STREAM_SECONDS = 0.008
 #: Longest time that a token waits (seconds): 16 events a second and stream.
 HOLD_SECONDS = 0.06
-#: Weight of the newest gap between two tokens in the running mean.
-_WEIGHT = 0.05
+#: Weight of the newest time per token in the running mean.
+_WEIGHT = 0.1
 #: vLLM's releases whose requests have `stream_interval`.
 FIRST_RELEASE = (0, 32)
 
@@ -28,7 +28,7 @@ class Pace:
         self._token_seconds: float | None = None
 
     def saw(self, seconds_per_token: float) -> None:
-        """Note the time between two tokens of a stream."""
+        """Note a stream's mean time per token."""
         known = self._token_seconds
         self._token_seconds = seconds_per_token if known is None else known + _WEIGHT * (seconds_per_token - known)
 
