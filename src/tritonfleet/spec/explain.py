@@ -34,8 +34,9 @@ def explain(location: Location, details: Sequence[ErrorDetails], written: str | 
         return f"unknown key; {_near_key(location)}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
-    if detail["type"] == "invalid_key" or detail["loc"][-1] == "[key]":
-        return f'the key {location[-1]} is not text; write it in quotes: "{location[-1]}"'
+    if detail["type"] == "invalid_key" or detail["loc"][-1:] == ("[key]",):
+        key = location[-1] if location else detail.get("input")
+        return f'the key {key} is not text; write it in quotes: "{key}"'
     value = detail.get("input")
     if value is None:
         return "there is no value; write one, or remove the key"
