@@ -75,5 +75,5 @@ def stage(triton_runtime: Any) -> Iterator[Stage]:
         finally:
             triton.process.kill()
             for engine in built.engines:
-                engine.kill()
+                engine.stop()
             supervisor.stop()

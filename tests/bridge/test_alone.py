@@ -60,5 +60,5 @@ def test_without_metrics_models_still_serve(triton_runtime: Any, folder: Path) -
     finally:
         triton.stop()
         for engine in stage.engines:
-            engine.kill()
+            engine.stop()
         supervisor.stop()
