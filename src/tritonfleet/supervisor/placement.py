@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tritonfleet.errors import CapacityError
+from tritonfleet.planner.planning import CPU_ENGINES
 from tritonfleet.spec.models import FleetSpec, ModelSpec
-
-#: Engines that have a CPU version.
-CPU_ENGINES = frozenset({"vllm", "llamacpp", "fake"})
 
 
 @dataclass(frozen=True)
