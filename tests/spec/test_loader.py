@@ -137,6 +137,11 @@ def outcome(text: str) -> str | None:
         ("name: x", "fleet.yaml:1: the fleet has no models; add one under models"),
         (MODEL + "- name: b\n  source: y\n  lora:\n    a: z", "fleet.yaml:7: the name 'a' is used twice"),
         (
+            MODEL + "  share: g\n  pool: p\n- name: b\n  source: y\n  share: g\n  pool: q",
+            "fleet.yaml:9: models of the share group 'g' take turns on the same GPUs, so they share a pod: "
+            "the pool of 'b' is 'q' and that of 'a' is 'p'; name one pool",
+        ),
+        (
             MODEL + "doors:\n  http:\n    port: 9000",
             "fleet.yaml:5: doors: doors.openai and doors.http both ask for port 9000; give one of them another port",
         ),

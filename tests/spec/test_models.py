@@ -35,6 +35,7 @@ def test_every_default_is_pinned() -> None:
                 "replicas": 1,
                 "load": True,
                 "share": None,
+                "pool": None,
                 "keep_warm": False,
             },
         ),

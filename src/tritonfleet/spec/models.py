@@ -72,6 +72,8 @@ class ModelSpec(Section):
     """Load the model when the fleet comes up; false waits for a repository load."""
     share: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
     """Models that name the same group take turns on the same GPUs; each keeps its own when absent."""
+    pool: Annotated[str, Field(pattern=FLEET_NAME)] | None = None
+    """In a cluster, models of the same pool share a pod and scale together; each has a pool of its own when absent."""
     keep_warm: bool = False
     """Within its share group: never put to sleep for another model."""
 
@@ -264,6 +266,28 @@ class FleetSpec(Section):
                     raise ValueError(f"the name {name!r} is used twice; names of models and adapters must differ")
                 seen.add(name)
         return self
+
+    @model_validator(mode="after")
+    def _groups_stay_in_one_pool(self) -> FleetSpec:
+        first: dict[str, ModelSpec] = {}
+        for model in self.models:
+            if model.share is None or model.pool is None:
+                continue
+            other = first.setdefault(model.share, model)
+            if other.pool != model.pool:
+                raise ValueError(
+                    f"models of the share group {model.share!r} take turns on the same GPUs, so they share a pod: "
+                    f"the pool of {model.name!r} is {model.pool!r} and that of {other.name!r} is {other.pool!r}; "
+                    "name one pool"
+                )
+        return self
+
+    def pool_of(self, model: ModelSpec) -> str:
+        """Return the pool of *model*: its own or its share group's ``pool``, else the group's or the model's name."""
+        if model.share is None:
+            return model.pool or model.name
+        named = (other.pool for other in self.models if other.share == model.share and other.pool is not None)
+        return next(named, model.share)
 
     def model(self, name: str) -> ModelSpec | None:
         """Return the model called *name*, or None."""

@@ -91,8 +91,17 @@ def line_of_words(node: yaml.Node | None, message: str) -> int | None:
         location = tuple(found[0].split("."))
         if line_at(node, location) != line_at(node, location[:-1]):
             return line_at(node, location)
+    if pool := re.search(r"the pool of '([^']+)' is", message):
+        return _line_of_pool(node, pool[1])
     twice = re.search(r"the name '([^']+)' is used twice", message)
     return _second_use(node, twice[1]) if twice else None
+
+
+def _line_of_pool(node: yaml.Node | None, name: str) -> int | None:
+    """Return the line of ``pool`` of the model called *name*."""
+    models = _child(node, "models")
+    entries = models[1].value if models and isinstance(models[1], yaml.SequenceNode) else ()
+    return next((line_at(entry, ("pool",)) for entry in entries if text_at(entry, ("name",)) == name), None)
 
 
 def _second_use(node: yaml.Node | None, name: str) -> int | None:
