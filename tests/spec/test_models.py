@@ -37,6 +37,7 @@ def test_every_default_is_pinned() -> None:
                 "share": None,
                 "pool": None,
                 "keep_warm": False,
+                "scaling": None,
             },
         ),
         "doors": {

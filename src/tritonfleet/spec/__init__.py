@@ -14,6 +14,7 @@ from tritonfleet.spec.models import (
     json_schema,
     schema_text,
 )
+from tritonfleet.spec.scaling import ScalingSpec
 
 __all__ = [
     "Door",
@@ -24,6 +25,7 @@ __all__ = [
     "ModelSpec",
     "RepositorySpec",
     "RuntimeChoice",
+    "ScalingSpec",
     "check_source",
     "json_schema",
     "load_spec",

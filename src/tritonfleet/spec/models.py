@@ -11,7 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from tritonfleet.spec.scaling import ScalingSpec
+from tritonfleet.spec.section import Seconds, Section
 
 EngineName = Literal["vllm", "tensorrt-llm", "sglang", "llamacpp", "fake"]
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -23,12 +26,6 @@ MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 FLEET_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 
 
-class Section(BaseModel):
-    """Base of every part of the spec: unknown keys are refused, values cannot change after reading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
-
-
 def _allow_one_number(schema: dict[str, Any]) -> None:
     """Let an editor accept ``devices: 0``, which is read as ``[0]``."""
     schema["anyOf"].append({"type": "integer", "minimum": 0})
@@ -38,7 +35,6 @@ Tokens = Annotated[int, Field(ge=1, json_schema_extra={"unit": "tokens"})]
 #: YAML has lists only, so lists are taken where the model holds a tuple.
 GpuNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
-Seconds = Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False, json_schema_extra={"unit": "seconds"})]
 
 
 class ModelSpec(Section):
@@ -76,6 +72,8 @@ class ModelSpec(Section):
     """In a cluster, models of the same pool share a pod and scale together; each has a pool of its own when absent."""
     keep_warm: bool = False
     """Within its share group: never put to sleep for another model."""
+    scaling: ScalingSpec | None = None
+    """How its replicas follow the load in a cluster; one replica for ever when absent."""
 
     @field_validator("source")
     @classmethod
