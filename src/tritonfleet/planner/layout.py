@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tritonfleet.planner.demand import Demand, demand, gib
 from tritonfleet.planner.devices import GIB, Gpu, Machine
 from tritonfleet.planner.facts import ModelFacts
+from tritonfleet.planner.groups import group_plans
 from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION, stored_and_counted
 from tritonfleet.planner.result import Cost, GpuPlan, Plan, ReplicaPlan, Segment
 from tritonfleet.planner.sleeping import sleep_plans
@@ -55,17 +56,18 @@ def lay_out(
     replicas += [_on_cpu(model, replica, models) for model in on_cpu for replica in range(model.replicas)]
     order = {model.name: index for index, model in enumerate(spec.models)}
     replicas.sort(key=lambda replica: (order[replica.model], replica.replica))
-    cpu_bytes = sum(replica.weights_bytes + replica.kv_bytes for replica in replicas if not replica.gpus)
-    replicas, notes = sleep_plans(replicas, machine, cpu_bytes, spec)
+    sleeping = sleep_plans(replicas, machine, spec)
+    gpus = tuple(_gpu(number, gpu, sleeping.replicas) for number, gpu in enumerate(machine.gpus))
     price = machine.price
     return Plan(
         fleet=spec.name,
         machine=machine,
-        replicas=tuple(replicas),
-        gpus=tuple(_gpu(number, gpu, replicas) for number, gpu in enumerate(machine.gpus)),
-        host_bytes=cpu_bytes + sum(replica.sleep.host_bytes for replica in replicas if replica.sleep),
+        replicas=sleeping.replicas,
+        gpus=gpus,
+        host_bytes=sleeping.host_bytes,
+        groups=group_plans(sleeping.replicas, gpus, machine),
         cost=Cost(price.usd_per_hour, price.region, price.date) if price else None,
-        notes=(*_notes(spec, models), *notes),
+        notes=(*_notes(spec, models), *sleeping.notes),
     )
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from tritonfleet.planner.devices import Machine
 
+#: How an engine gives its device away; stop is for engines that cannot sleep.
+SleepLevel = Literal[1, 2, "stop"]
+
 
 @dataclass(frozen=True)
 class ReplicaPlan:
@@ -52,14 +55,41 @@ class ReplicaPlan:
 class SleepPlan:
     """How a member of a share group gives its GPUs away."""
 
-    level: Literal[1, 2]
-    """1 keeps the weights in host memory, 2 drops them and reads them again."""
+    level: SleepLevel
+    """1 keeps the weights in host memory, 2 drops them and reads them again, stop ends the engine."""
     resident_bytes: int
     """What stays on each GPU while it sleeps."""
     host_bytes: int
-    """Host memory for the weights of all its GPUs; 0 at level 2."""
+    """Host memory for the weights of all its GPUs; 0 but at level 1."""
     sleep_seconds: float
     wake_seconds: float
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """A model of a share group, as whoever gives out the device must know it."""
+
+    model: str
+    need_bytes: int
+    """What it takes on each GPU of the group while awake, beyond what it keeps asleep."""
+    keep_warm: bool
+    level: SleepLevel | None
+    """None for a member that is kept warm."""
+    sleep_seconds: float
+    """Predicted, and not of the first sleep; 0 for a member that is kept warm."""
+    wake_seconds: float
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Models that take turns on the same devices."""
+
+    name: str
+    gpus: tuple[int, ...]
+    """GPU numbers; empty means the CPU."""
+    capacity_bytes: int
+    """What may be taken on each GPU by the members that are awake, counted as their *need_bytes*."""
+    members: tuple[MemberPlan, ...]
 
 
 Part = Literal["weights", "KV cache", "activations", "graphs", "context", "asleep"]
@@ -121,6 +151,8 @@ class Plan:
     gpus: tuple[GpuPlan, ...]
     host_bytes: int
     """Host memory that sleeping models and engines on the CPU need."""
+    groups: tuple[GroupPlan, ...] = ()
+    """Share groups, in the order of the spec."""
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
     rejected: tuple[tuple[str, str], ...] = ()

@@ -3,66 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from tritonfleet.engines import adapter
+from tritonfleet.errors import CapacityError
 from tritonfleet.planner.demand import gib
 from tritonfleet.planner.devices import GIB, Machine
 from tritonfleet.planner.memory import CONTEXT_BYTES
-from tritonfleet.planner.result import ReplicaPlan, SleepPlan
-from tritonfleet.planner.timing import reload_seconds, sleep_seconds, wake_seconds
+from tritonfleet.planner.result import ReplicaPlan, SleepLevel, SleepPlan
+from tritonfleet.planner.timing import STOP_SECONDS, reload_seconds, sleep_seconds, wake_seconds
 from tritonfleet.spec.models import FleetSpec
 
 #: Host memory that stays for the system and the engines' own processes; a cautious guess.
 HOST_RESERVE_BYTES = 8 * GIB
 
 
-def sleep_plans(
-    replicas: Sequence[ReplicaPlan], machine: Machine, cpu_bytes: int, spec: FleetSpec
-) -> tuple[list[ReplicaPlan], list[str]]:
-    """Return *replicas* with the way each resting member of a group sleeps, and notes for the user.
+@dataclass(frozen=True)
+class Sleeping:
+    """The engines with their ways of sleeping, and what the host must hold for the whole fleet."""
+
+    replicas: tuple[ReplicaPlan, ...]
+    host_bytes: int
+    notes: tuple[str, ...]
+
+
+def sleep_plans(replicas: Sequence[ReplicaPlan], machine: Machine, spec: FleetSpec) -> Sleeping:
+    """Return *replicas* with the way each resting member of a group sleeps.
 
     Level 1 is quickest and keeps the weights in host memory; where that is too small, the members that need most of
-    it sleep at level 2. Host memory that is not known counts as enough. Level 2 is never chosen for a model with LoRA
-    adapters, which vLLM does not bring back.
+    it sleep at level 2, or stop if they have LoRA adapters, which vLLM does not bring back from there. Engines that
+    cannot sleep stop. On the CPU a sleep frees nothing: where the host holds all engines they keep their memory, else
+    the resting ones stop. Host memory that is not known counts as enough.
+
+    Raises CapacityError if the engines on the CPU need more than the host has.
     """
-    resting = [replica for replica in replicas if replica.share and not replica.keep_warm and replica.gpus]
-    resting = [replica for replica in resting if replica.known]
-    budget = None if machine.host_bytes is None else machine.host_bytes - HOST_RESERVE_BYTES - cpu_bytes
-    dropped: set[str] = set()
-    with_lora = {model.name for model in spec.models if model.lora}
-    kept = sum(_all_weights(replica) for replica in resting)
-    for replica in sorted(resting, key=_all_weights, reverse=True):
-        if budget is None or kept <= budget:
-            break
-        if replica.model not in with_lora:
-            dropped.add(replica.model)
-            kept -= _all_weights(replica)
+    levels: dict[str, SleepLevel] = {}
+    unable = {model.name for model in spec.models if adapter(model.engine).sleep(1) is None}
+    resting = [replica for replica in replicas if replica.share and not replica.keep_warm]
+    for replica in resting:
+        levels[replica.model] = "stop" if replica.model in unable else 1
+    cpu_bytes = _on_cpu(replicas, levels, machine)
+    notes: list[str] = []
+    if machine.host_bytes is not None:
+        with_lora = {model.name for model in spec.models if model.lora}
+        budget = machine.host_bytes - HOST_RESERVE_BYTES - cpu_bytes
+        notes = _keep_within(budget, [replica for replica in resting if replica.gpus], levels, with_lora)
+    done = tuple(_with_sleep(entry, machine, levels.get(entry.model)) for entry in replicas)
+    return Sleeping(
+        done, cpu_bytes + sum(entry.sleep.host_bytes for entry in done if entry.sleep and entry.gpus), tuple(notes)
+    )
+
+
+def _on_cpu(replicas: Sequence[ReplicaPlan], levels: dict[str, SleepLevel], machine: Machine) -> int:
+    """Return what the engines on the CPU take; those that rest stop if the host cannot hold all."""
+    here = [replica for replica in replicas if not replica.gpus]
+    total = _taken(here, levels)
+    if machine.host_bytes is None:
+        return total
+    if total > machine.host_bytes - HOST_RESERVE_BYTES:
+        levels |= {replica.model: "stop" for replica in here if replica.model in levels}
+        total = _taken(here, levels)
+    if total > machine.host_bytes:
+        parts = "\n".join(f"  {entry.name}: {gib(_memory(entry))}" for entry in here if _memory(entry))
+        raise CapacityError(
+            f"engines on the CPU need {gib(total)}, and {machine.name} has {gib(machine.host_bytes)} of memory:\n"
+            f"{parts}\nuse smaller or quantised models, or a larger machine"
+        )
+    return total
+
+
+def _taken(here: Sequence[ReplicaPlan], levels: dict[str, SleepLevel]) -> int:
+    """Return the host memory of engines on the CPU; of those that stop, the largest of each group runs."""
+    stopping = [entry for entry in here if levels.get(entry.model) == "stop"]
+    largest: dict[str | None, int] = {}
+    for entry in stopping:
+        largest[entry.share] = max(largest.get(entry.share, 0), _memory(entry))
+    return sum(_memory(entry) for entry in here if entry not in stopping) + sum(largest.values())
+
+
+def _keep_within(
+    budget: int, resting: Sequence[ReplicaPlan], levels: dict[str, SleepLevel], with_lora: set[str]
+) -> list[str]:
+    """Lower *levels* until the weights that sleep in host memory fit into *budget*; return notes for the user."""
+    kept = sum(_all_weights(entry) for entry in resting if levels[entry.model] == 1)
+    largest_first = sorted(resting, key=_all_weights, reverse=True)
     notes = []
-    if dropped:
-        notes.append(f"host memory is too small to keep all weights: {', '.join(sorted(dropped))} sleep at level 2")
-    if resting and budget is not None and kept > budget:
-        notes.append(f"sleeping models need {gib(kept)} of host memory, and {gib(max(0, budget))} are there for them")
-    if machine.host_bytes is not None and cpu_bytes > machine.host_bytes:
-        notes.append(f"engines on the CPU need {gib(cpu_bytes)}, and {machine.name} has {gib(machine.host_bytes)}")
-    return [_with_sleep(replica, machine, dropped) if replica in resting else replica for replica in replicas], notes
+    lower: tuple[tuple[SleepLevel, bool, str], ...] = ((2, False, "sleep at level 2"), ("stop", True, "stop"))
+    for level, lora, words in lower:
+        lowered = []
+        for entry in largest_first:
+            if kept > budget and levels[entry.model] == 1 and (entry.model in with_lora) is lora and entry.known:
+                levels[entry.model] = level
+                kept -= _all_weights(entry)
+                lowered.append(entry.model)
+        if lowered:
+            notes.append(f"host memory is too small to keep all weights: {', '.join(sorted(lowered))} {words}")
+    return notes
+
+
+def _memory(replica: ReplicaPlan) -> int:
+    return replica.weights_bytes + replica.kv_bytes
 
 
 def _all_weights(replica: ReplicaPlan) -> int:
     return replica.weights_bytes * len(replica.gpus)
 
 
-def _with_sleep(replica: ReplicaPlan, machine: Machine, dropped: set[str]) -> ReplicaPlan:
+def _with_sleep(replica: ReplicaPlan, machine: Machine, level: SleepLevel | None) -> ReplicaPlan:
+    if level is None:
+        return replica
+    if level == "stop":
+        return replace(replica, sleep=SleepPlan("stop", 0, 0, STOP_SECONDS, replica.cold_start_seconds))
+    if not replica.gpus:
+        return replace(replica, sleep=SleepPlan(level, 0, _memory(replica), 0.0, 0.0))
     link = min(machine.gpus[number].pcie_bytes_per_second for number in replica.gpus)
-    deep = replica.model in dropped
-    down = sleep_seconds(replica.weights_bytes, link)
     up = wake_seconds(replica.weights_bytes, link)
-    return replace(
-        replica,
-        sleep=SleepPlan(
-            level=2 if deep else 1,
-            resident_bytes=replica.graph_bytes + CONTEXT_BYTES,
-            host_bytes=0 if deep else _all_weights(replica),
-            sleep_seconds=0.0 if deep else down,
-            wake_seconds=up + reload_seconds(_all_weights(replica)) if deep else up,
-        ),
-    )
+    resident = replica.graph_bytes + CONTEXT_BYTES if replica.known else 0
+    if level == 2:
+        return replace(replica, sleep=SleepPlan(2, resident, 0, 0.0, up + reload_seconds(_all_weights(replica))))
+    down = sleep_seconds(replica.weights_bytes, link)
+    return replace(replica, sleep=SleepPlan(1, resident, _all_weights(replica), down, up))

@@ -11,10 +11,14 @@ from __future__ import annotations
 SLEEP_EFFICIENCY = 0.69
 #: The same for the way back: 13.5 GB / 0.72 s / 63 GB/s.
 WAKE_EFFICIENCY = 0.30
+#: Rate of the first sleep of an engine, whose host memory is pinned then: 13.5 GB / 10 s.
+PINNING_BYTES_PER_SECOND = 1.35e9
 #: Middle of the measured cold starts: imports, compilation, profiling and graphs, without reading weights.
 COLD_START_SECONDS = 60.0
 #: The same on the CPU, two engines on two cores, vLLM 0.32 without compilation.
 CPU_START_SECONDS = 40.0
+#: Time of a polite stop; a guess, the supervisor kills after ``stop_seconds``.
+STOP_SECONDS = 5.0
 #: Rate at which weights come from local disk; an assumption (EBS gp3 at its 1,000 MB/s, local NVMe is faster).
 DISK_BYTES_PER_SECOND = 1e9
 
@@ -22,6 +26,11 @@ DISK_BYTES_PER_SECOND = 1e9
 def sleep_seconds(weights_bytes: int, link: float) -> float:
     """Return the time of a sleep at level 1, not the first one; *weights_bytes* of one GPU, *link* in bytes/s."""
     return weights_bytes / (SLEEP_EFFICIENCY * link)
+
+
+def first_sleep_seconds(weights_bytes: int, link: float) -> float:
+    """Return the time of an engine's first sleep at level 1."""
+    return sleep_seconds(weights_bytes, link) + weights_bytes / PINNING_BYTES_PER_SECOND
 
 
 def wake_seconds(weights_bytes: int, link: float) -> float:
