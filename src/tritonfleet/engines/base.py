@@ -25,6 +25,10 @@ Meaning = Literal[
     "ttft_seconds",  # histogram
     "inter_token_seconds",  # histogram
     "request_seconds",  # histogram
+    "queue_seconds",  # histogram
+    "prefill_seconds",  # histogram
+    "decode_seconds",  # histogram
+    "finished",  # counter, requests
     "prefix_hits",  # counter, tokens
     "prefix_queries",  # counter, tokens
 ]

@@ -29,6 +29,7 @@ _METRIC_NAMES: dict[Meaning, str] = {
     "ttft_seconds": "vllm:time_to_first_token_seconds",
     "inter_token_seconds": "vllm:inter_token_latency_seconds",
     "request_seconds": "vllm:e2e_request_latency_seconds",
+    "finished": "vllm:request_success_total",
     "prefix_hits": "vllm:prefix_cache_hits_total",
     "prefix_queries": "vllm:prefix_cache_queries_total",
 }

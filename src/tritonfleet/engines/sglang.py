@@ -68,6 +68,8 @@ class SGLang:
         "ttft_seconds": "sglang:time_to_first_token_seconds",
         "inter_token_seconds": "sglang:inter_token_latency_seconds",
         "request_seconds": "sglang:e2e_request_latency_seconds",
+        "queue_seconds": "sglang:queue_time_seconds",
+        "finished": "sglang:num_requests_total",
         "prefix_hits": "sglang:cached_tokens_total",
         "prefix_queries": "sglang:prompt_tokens_total",
     }

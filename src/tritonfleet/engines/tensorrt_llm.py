@@ -57,6 +57,8 @@ class TensorRTLLM:
         "ttft_seconds": "trtllm_time_to_first_token_seconds",
         "inter_token_seconds": "trtllm_time_per_output_token_seconds",
         "request_seconds": "trtllm_e2e_request_latency_seconds",
+        "queue_seconds": "trtllm_request_queue_time_seconds",
+        "finished": "trtllm_request_success_total",
         "prefix_hits": "trtllm_prompt_cached_tokens_total",
         "prefix_queries": "trtllm_prompt_tokens_total",
     }

@@ -89,6 +89,10 @@ class VLLM:
         "ttft_seconds": "vllm:time_to_first_token_seconds",
         "inter_token_seconds": "vllm:inter_token_latency_seconds",
         "request_seconds": "vllm:e2e_request_latency_seconds",
+        "queue_seconds": "vllm:request_queue_time_seconds",
+        "prefill_seconds": "vllm:request_prefill_time_seconds",
+        "decode_seconds": "vllm:request_decode_time_seconds",
+        "finished": "vllm:request_success_total",
         "prefix_hits": "vllm:prefix_cache_hits_total",
         "prefix_queries": "vllm:prefix_cache_queries_total",
     }
