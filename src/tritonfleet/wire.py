@@ -7,6 +7,10 @@ The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its
     GET  /v1/routes?after=N          -> {"revision": N, "routes": [Route...]}; waits while nothing is newer than N
     GET  /v1/status                  -> FleetStatus
     GET  /v1/models/NAME             -> ModelStatus
+    POST /v1/models/NAME/load        {}                                  -> ModelStatus; does not wait for the end
+    POST /v1/models/NAME/unload      {}                                  -> ModelStatus; running requests finish first
+    GET  /v1/history?after=T         -> {"times": [...], "models": {NAME: {column: [...]}}}; T in seconds since 1970
+    GET  /v1/memory                  -> {"pools": [...], "notes": [...]}; what the plan gives to each model, in bytes
     GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton`, `gateway` or `supervisor`
     POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains
 

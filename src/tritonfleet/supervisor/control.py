@@ -33,6 +33,10 @@ class ControlServer:
         app.router.add_get("/v1/routes", self._routes)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/models/{name}", self._model)
+        app.router.add_post("/v1/models/{name}/load", self._load)
+        app.router.add_post("/v1/models/{name}/unload", self._unload)
+        app.router.add_get("/v1/history", self._history)
+        app.router.add_get("/v1/memory", self._memory)
         app.router.add_get("/v1/logs/{name}", self._logs)
         app.router.add_post("/v1/stop", self._stop)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -68,6 +72,20 @@ class ControlServer:
 
     async def _model(self, request: web.Request) -> web.Response:
         return _json(dump(self._fleet.unit(request.match_info["name"]).status()))
+
+    async def _load(self, request: web.Request) -> web.Response:
+        self._fleet.load(request.match_info["name"])
+        return await self._model(request)
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        self._fleet.unload(request.match_info["name"])
+        return await self._model(request)
+
+    async def _history(self, request: web.Request) -> web.Response:
+        return _json(json.dumps(self._fleet.history.after(float(request.query.get("after", "0")))))
+
+    async def _memory(self, _: web.Request) -> web.Response:
+        return _json(json.dumps(await self._fleet.memory.read()))
 
     async def _logs(self, request: web.Request) -> web.Response:
         lines = min(int(request.query.get("lines", "200")), MAX_LOG_LINES)

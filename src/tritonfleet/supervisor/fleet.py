@@ -18,7 +18,9 @@ from tritonfleet.gateway.command import options_of
 from tritonfleet.supervisor.control import ControlServer
 from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.factory import UnitFactory
+from tritonfleet.supervisor.history import History
 from tritonfleet.supervisor.load import LOAD_SECONDS
+from tritonfleet.supervisor.memory_map import MemoryMap
 from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.triton import reachable
@@ -51,6 +53,8 @@ class Fleet:
         self._shm_prefix = f"tf{self._layout.sockets.name[-12:]}_"
         self._spawner = Spawner(mark, prepared.environ)
         self._factory = UnitFactory(prepared, self._spawner, self._on_engine_changed)
+        self.history = History()
+        self.memory = MemoryMap(prepared)
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(
             prepared.triton,
@@ -103,6 +107,27 @@ class Fleet:
             unit.wanted = False
             self._run(unit.stop(), f"stop {model}")
         self._notify()
+
+    def load(self, model: str) -> None:
+        """Start *model*'s engines and have Triton load it; returns at once, the status tells how it goes."""
+        unit = self.unit(model)
+        if self._stopping.is_set():
+            raise EngineFailed(f"{model}: the fleet is stopping")
+        if unit.wanted and unit.state in ("ready", "starting", "restarting"):
+            return  # it is loaded, or on its way
+        unit.wanted = True
+        unit.load_error = ""
+        for engine in unit.engines:
+            engine.want()
+        self._run(self._load(unit), f"load {model}")
+
+    def unload(self, model: str) -> None:
+        """Take *model* out of Triton, which stops its engines; returns at once, running requests finish first."""
+        unit = self.unit(model)
+        unit.wanted = False
+        unit.load_error = ""
+        # The bridge gives the engines back when Triton has unloaded the model; before that, nobody holds them.
+        self._run(self._unload(unit) if unit.holds else unit.stop(), f"unload {model}")
 
     async def routes_after(self, revision: int) -> tuple[int, tuple[Route, ...]]:
         """Wait until something is newer than *revision*; return the new revision and all routes."""
@@ -236,6 +261,7 @@ class Fleet:
         while True:
             for unit in list(self._units.values()):
                 await unit.read_load()
+            self.history.look(time.time(), {unit.name: unit.loads for unit in self._units.values()})
             if self._triton.ready and self._spec.repository.include:
                 await self._refresh_others()
             await asyncio.sleep(LOAD_SECONDS)
@@ -261,7 +287,8 @@ class Fleet:
         except EngineFailed:
             log.warning("%s: not loaded, its engine failed", unit.name)
         except TritonFailed as err:
-            if self._triton.ready:  # otherwise Triton went down meanwhile, and loads again when it is back
+            # Otherwise it was unloaded meanwhile, or Triton went down, and loads again when it is back.
+            if self._triton.ready and unit.wanted:
                 unit.load_error = str(err)
                 log.warning("%s", err)
         self._notify()

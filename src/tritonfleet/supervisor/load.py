@@ -20,6 +20,13 @@ class Load:
     running: float | None = None
     waiting: float | None = None
     tokens_per_second: float | None = None
+    """Since the last look."""
+    generated_tokens: float | None = None
+    """Tokens since the engine's start."""
+    first_tokens: float | None = None
+    """Requests since the engine's start that got their first token."""
+    ttft_sum_seconds: float | None = None
+    """Sum of their times to first token."""
 
 
 class LoadMeter:
@@ -35,10 +42,19 @@ class LoadMeter:
         if not self._engine.ready:
             self._before = None
             return Load()
-        names = self._adapter.metric_names
+        names: dict[str, str] = dict(self._adapter.metric_names)
+        if (ttft := names.get("ttft_seconds")) is not None:
+            names |= {"first_tokens": f"{ttft}_count", "ttft_sum": f"{ttft}_sum"}
         values = await self._engine.http.gauges(self._adapter.metrics, names.values(), READ_TIMEOUT_SECONDS)
         found = {meaning: values[name] for meaning, name in names.items() if name in values}
-        return Load(found.get("running"), found.get("waiting"), self._rate(found.get("generated_tokens")))
+        return Load(
+            running=found.get("running"),
+            waiting=found.get("waiting"),
+            tokens_per_second=self._rate(found.get("generated_tokens")),
+            generated_tokens=found.get("generated_tokens"),
+            first_tokens=found.get("first_tokens"),
+            ttft_sum_seconds=found.get("ttft_sum"),
+        )
 
     def _rate(self, tokens: float | None) -> float | None:
         if tokens is None:

@@ -81,6 +81,11 @@ class ModelUnit:
         """Read every engine's counts for the status."""
         self._loads = list(await asyncio.gather(*(meter.read() for meter in self._meters)))
 
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """Every replica's counts as last read."""
+        return tuple(self._loads)
+
     async def stop(self) -> None:
         """Stop all replicas."""
         await asyncio.gather(*(engine.stop() for engine in self.engines))
