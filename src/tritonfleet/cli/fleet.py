@@ -13,16 +13,21 @@ from tritonfleet.cli.context import FleetArgument, StateOption, open_fleet
 
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return once every model is ready; the fleet runs on.")]
 NoInstall = Annotated[bool, typer.Option("--no-install", help="Fail when Triton or an engine is missing.")]
+IgnorePlan = Annotated[bool, typer.Option("--ignore-plan", help="Start even what the plan says does not fit.")]
 
 
 def up(
-    fleet: FleetArgument = None, detach: Detach = False, no_install: NoInstall = False, state: StateOption = None
+    fleet: FleetArgument = None,
+    detach: Detach = False,
+    no_install: NoInstall = False,
+    ignore_plan: IgnorePlan = False,
+    state: StateOption = None,
 ) -> None:
     """Bring a fleet up: install what is missing, start the engines, load the models."""
     from tritonfleet.cli.running import run_detached, run_foreground
 
     home = open_fleet(fleet, state)
-    (run_detached if detach else run_foreground)(home, install=not no_install)
+    (run_detached if detach else run_foreground)(home, install=not no_install, ignore_plan=ignore_plan)
 
 
 def down(

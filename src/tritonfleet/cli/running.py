@@ -32,17 +32,17 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = 1.0
 
 
-def run_foreground(home: FleetHome, *, install: bool) -> None:
+def run_foreground(home: FleetHome, *, install: bool, ignore_plan: bool = False) -> None:
     """Run the supervisor in this process, with a live table on a terminal, until it is told to stop."""
     spec = home.load()
     with lock.hold(home.layout, spec.name):
         _log_to(home, terminal=not sys.stdout.isatty())
         ports.check(spec.doors)
-        prepared = _prepare(spec, home, install=install)
+        prepared = _prepare(spec, home, install=install, ignore_plan=ignore_plan)
         asyncio.run(_serve(prepared))
 
 
-def _prepare(spec: FleetSpec, home: FleetHome, *, install: bool) -> Prepared:
+def _prepare(spec: FleetSpec, home: FleetHome, *, install: bool, ignore_plan: bool) -> Prepared:
     with TerminalProgress() as progress:
         return prepare(
             spec,
@@ -52,6 +52,7 @@ def _prepare(spec: FleetSpec, home: FleetHome, *, install: bool) -> Prepared:
             environ=home.environ,
             install=install,
             progress=progress,
+            ignore_plan=ignore_plan,
         )
 
 
@@ -79,16 +80,16 @@ async def _show(fleet: Fleet) -> None:
             live.update(fleet_view(fleet.status()))
 
 
-def run_detached(home: FleetHome, *, install: bool) -> None:
+def run_detached(home: FleetHome, *, install: bool, ignore_plan: bool = False) -> None:
     """Start a supervisor behind the terminal and wait until every model is ready or failed."""
     spec = home.load()
     with lock.hold(home.layout, spec.name):  # refuse early, and install in sight of the user
         ports.check(spec.doors)
-        _prepare(spec, home, install=install)
+        _prepare(spec, home, install=install, ignore_plan=ignore_plan)
     home.layout.logs.mkdir(parents=True, exist_ok=True)
     log_path = home.layout.logs / "supervisor.log"
     argv = [sys.executable, "-m", "tritonfleet", "up", str(home.spec_path or "fleet.yaml"), "--no-install"]
-    argv += ["--state", str(home.layout.state)]
+    argv += ["--state", str(home.layout.state), *(["--ignore-plan"] if ignore_plan else [])]
     with log_path.open("ab") as output:
         offset = output.tell()
         child = subprocess.Popen(

@@ -68,6 +68,10 @@ class Launch:
     """GPU numbers of this replica; empty means the CPU."""
     cpu_cores: tuple[int, ...] = ()
     """Cores that a CPU engine may use; empty means all."""
+    memory_share: float | None = None
+    """Part of each GPU's memory that the engine may take, unless engine_args say otherwise; None means its default."""
+    sleeps: bool = False
+    """Whether the engine will be asked to sleep and wake."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class VLLM:
     def sleep(self, level: int) -> Call:
         """Return the call that frees the GPU's memory: level 1 keeps the weights in host memory, level 2 drops them.
 
-        It works where engine_args holds ``enable_sleep_mode: true``.
+        It works in a share group, or where engine_args holds ``enable_sleep_mode: true``; on the CPU it frees nothing.
         """
         return Call("POST", f"/sleep?level={level}")
 
@@ -165,6 +165,10 @@ def _defaults(launch: Launch, given: Mapping[str, Any]) -> dict[str, Any]:
         defaults["enable_lora"] = True
         # vLLM's own default, 1, serves requests for different adapters one after the other.
         defaults["max_loras"] = min(len(launch.lora_paths), MAX_LORAS)
+    if launch.gpus and launch.memory_share is not None and "device_memory_utilization" not in given:
+        defaults["gpu_memory_utilization"] = launch.memory_share
+    if launch.gpus and launch.sleeps:
+        defaults["enable_sleep_mode"] = True
     if not launch.gpus:
         # A compiled engine is faster, and takes 1.7 times as long to start (docs/engines.md).
         defaults["enforce_eager"] = True
@@ -212,7 +216,7 @@ def _environment(launch: Launch, asked: Mapping[str, Any]) -> dict[str, str]:
     env = {**launch.runtime.env, **environment.QUIET, "VLLM_NO_USAGE_STATS": "1", **environment.visible_gpus(launch)}
     if isinstance(launch.model_path, Path) and not _MAY_DOWNLOAD & asked.keys():
         env |= environment.OFFLINE
-    if _is_true(asked.get("enable_sleep_mode")):
+    if launch.sleeps or _is_true(asked.get("enable_sleep_mode")):
         env["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up exist in this mode only
     if not launch.gpus and launch.cpu_cores:
         # One core stays free for the server and the scheduler, which spin while a step is computed.

@@ -58,6 +58,7 @@ def settings_of(model: ModelSpec, architecture: Architecture, gpu: Gpu) -> Engin
     sequences = _whole(model, given, "max_num_seqs") or default_sequences
     tokens = _whole(model, given, "max_num_batched_tokens") or min(default_tokens, sequences * longest)
     share = _number(model, given, "gpu_memory_utilization")
+    share = _number(model, given, "device_memory_utilization") if share is None else share
     if share is not None and not 0 < share <= 1:
         raise UsageError(
             f"{model.name}: engine_args.gpu_memory_utilization is {share:g}; write a part of the GPU's memory, 0 to 1"

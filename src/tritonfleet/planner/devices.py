@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -30,6 +30,8 @@ class Gpu:
     """Rate of its host link in one direction, as the link's standard has it."""
     large_batches: bool = False
     """vLLM's larger default batch: 70 GiB or more, and not an A100 (``EngineArgs.get_batch_defaults``, 0.22)."""
+    taken_bytes: int = field(default=0, compare=False)
+    """Held by other processes; it makes a GPU no other kind."""
 
 
 @dataclass(frozen=True)

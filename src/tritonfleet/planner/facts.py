@@ -26,6 +26,8 @@ class ModelFacts:
     """Sizes out of the files' headers; None where the files are not here."""
     file_bytes: int = 0
     """Size of a .gguf file."""
+    unknown: str = ""
+    """Why nothing is known, where something should be."""
 
 
 def read_facts(model: ModelSpec, path: Path) -> ModelFacts:

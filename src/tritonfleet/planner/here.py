@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from typing import Any
 
 from tritonfleet.planner.devices import Gpu, Machine, make_gpu
@@ -11,19 +12,22 @@ from tritonfleet.planner.devices import Gpu, Machine, make_gpu
 _LANE = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}
 
 
-def machine_here() -> Machine:
-    """Return this machine; without an NVIDIA driver it has no GPUs."""
+def machine_here(*, free: bool = False) -> Machine:
+    """Return this machine; without an NVIDIA driver it has no GPUs.
+
+    With *free*, what other processes hold of the GPUs now is not there to be given out.
+    """
     import psutil
 
     return Machine(
         name=platform.node() or "this machine",
-        gpus=_gpus(),
+        gpus=_gpus(free=free),
         host_bytes=int(psutil.virtual_memory().total),
         vcpus=psutil.cpu_count(),
     )
 
 
-def _gpus() -> tuple[Gpu, ...]:
+def _gpus(*, free: bool) -> tuple[Gpu, ...]:
     import pynvml
 
     try:
@@ -31,14 +35,14 @@ def _gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        return tuple(_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount()))
+        return tuple(_gpu(pynvml, number, free=free) for number in range(pynvml.nvmlDeviceGetCount()))
     except pynvml.NVMLError:
         return ()
     finally:
         pynvml.nvmlShutdown()
 
 
-def _gpu(pynvml: Any, number: int) -> Gpu:
+def _gpu(pynvml: Any, number: int, *, free: bool) -> Gpu:
     """Return one GPU; the driver's own reserve is not CUDA's to give."""
     handle = pynvml.nvmlDeviceGetHandleByIndex(number)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
@@ -49,4 +53,5 @@ def _gpu(pynvml: Any, number: int) -> Gpu:
         generation, lanes = 4, 16
     name = pynvml.nvmlDeviceGetName(handle)
     kind = name if isinstance(name, str) else name.decode()
-    return make_gpu(kind, int(memory.total - memory.reserved), _LANE.get(generation, _LANE[4]) * lanes)
+    gpu = make_gpu(kind, int(memory.total - memory.reserved), _LANE.get(generation, _LANE[4]) * lanes)
+    return replace(gpu, taken_bytes=int(memory.used)) if free else gpu

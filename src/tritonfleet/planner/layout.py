@@ -15,7 +15,7 @@ from tritonfleet.planner.demand import Demand, demand, gib
 from tritonfleet.planner.devices import GIB, Gpu, Machine
 from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.groups import group_plans
-from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION, stored_and_counted
+from tritonfleet.planner.memory import CONTEXT_BYTES, DEFAULT_UTILIZATION, stored_and_counted, usable
 from tritonfleet.planner.result import Cost, GpuPlan, Plan, ReplicaPlan, Segment
 from tritonfleet.planner.sleeping import sleep_plans
 from tritonfleet.planner.timing import cold_start_seconds
@@ -78,7 +78,7 @@ def _spare(machine: Machine, placed: Sequence[Placed], demands: Demands) -> list
         here = [entry.unit for entry in placed if number in entry.gpus]
         used = sum(unit.needs(gpu, demands) for unit in here)
         slots = sum(_slots(unit, gpu, demands) for unit in here)
-        limit = math.ceil(gpu.total_bytes * DEFAULT_UTILIZATION) + CONTEXT_BYTES
+        limit = min(math.ceil(gpu.total_bytes * DEFAULT_UTILIZATION) + CONTEXT_BYTES, usable(gpu))
         result.append(max(0, limit - used) // slots if slots else 0)
     return result
 
@@ -248,7 +248,8 @@ def _notes(spec: FleetSpec, models: Mapping[str, ModelFacts]) -> list[str]:
         facts = models.get(model.name)
         if facts is None or facts.architecture is None:
             if has_memory(model):
-                notes.append(f"{model.name}: its memory is not computed; watch it when the fleet starts")
+                why = f" ({facts.unknown})" if facts and facts.unknown else ""
+                notes.append(f"{model.name}: its memory is not computed; watch it when the fleet starts{why}")
             continue
         notes += [f"{model.name}: {note}" for note in facts.architecture.notes]
         if facts.stored is None:

@@ -87,7 +87,7 @@ class Footprint:
 
 def usable(gpu: Gpu) -> int:
     """Return the bytes of *gpu* that may be given out, contexts included."""
-    return math.floor(gpu.total_bytes * USABLE)
+    return max(0, math.floor(gpu.total_bytes * USABLE) - gpu.taken_bytes)
 
 
 def batch_defaults(gpu: Gpu, max_model_len: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from functools import cache
 
 from tritonfleet.errors import CapacityError
 from tritonfleet.planner.demand import Demand, check_given, demand, gib, shortage
-from tritonfleet.planner.devices import Gpu, Machine
+from tritonfleet.planner.devices import GIB, Gpu, Machine
 from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.layout import Placed, lay_out
 from tritonfleet.planner.memory import CONTEXT_BYTES, usable
@@ -82,10 +82,10 @@ def _in_spec_order(placed: Sequence[Placed], machine: Machine) -> list[Placed]:
     for index, entry in enumerate(placed):
         for number in entry.gpus:
             first.setdefault(number, index)
-    alike: dict[Gpu, list[int]] = {}
+    alike: dict[tuple[Gpu, int], list[int]] = {}
     for number, gpu in enumerate(machine.gpus):
         if number not in named:
-            alike.setdefault(gpu, []).append(number)
+            alike.setdefault((gpu, gpu.taken_bytes), []).append(number)
     new = {number: number for number in range(len(machine.gpus))}
     for numbers in alike.values():
         wanted = sorted(numbers, key=lambda number: (first.get(number, len(placed)), number))
@@ -113,7 +113,7 @@ def _check_alone(unit: Unit, machine: Machine, demands: Demands) -> None:
         kinds = ", ".join(machine.gpus[gpu].kind for gpu in unit.fixed or ())
         raise CapacityError(f"{names}: devices {list(unit.fixed or ())} are different kinds ({kinds}); name alike ones")
     candidates = [machine.gpus[gpu] for gpu in unit.fixed] if unit.fixed else list(machine.gpus)
-    largest = max(candidates, key=lambda gpu: gpu.total_bytes)
+    largest = max(candidates, key=usable)
     for model, _ in unit.members:
         wanted = demands(model, largest)
         if wanted is not None:
@@ -122,6 +122,7 @@ def _check_alone(unit: Unit, machine: Machine, demands: Demands) -> None:
             if wanted.smallest > available:
                 raise CapacityError(
                     f"{model.name} does not fit on a {largest.kind} of {machine.name}: {shortage(wanted, available)}"
+                    + _taken(machine)
                 )
 
 
@@ -142,5 +143,12 @@ def _refusal(todo: Sequence[Unit], machine: Machine, demands: Demands) -> str:
         f"the fleet does not fit on {machine.name}: its engines need at least {gib(asked)} with their contexts, and "
         f"{gib(total)} are there ({kinds}), in pieces that do not hold them together:\n"
         + "\n".join(lines)
+        + _taken(machine)
         + "\nlower max_model_len, let models take turns with share, quantise, or use a larger machine"
     )
+
+
+def _taken(machine: Machine) -> str:
+    """Return what other processes hold of the GPUs, as a line of a refusal; nothing where that is little."""
+    held = [f"{gib(gpu.taken_bytes)} of GPU {n}" for n, gpu in enumerate(machine.gpus) if gpu.taken_bytes >= GIB]
+    return f"\n  other processes hold {', '.join(held)}; `nvidia-smi` shows which" if held else ""

@@ -12,7 +12,7 @@ from tritonfleet.planner.devices import GIB, Machine
 from tritonfleet.planner.memory import CONTEXT_BYTES
 from tritonfleet.planner.result import ReplicaPlan, SleepLevel, SleepPlan
 from tritonfleet.planner.timing import STOP_SECONDS, reload_seconds, sleep_seconds, wake_seconds
-from tritonfleet.spec.models import FleetSpec
+from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 #: Host memory that stays for the system and the engines' own processes; a cautious guess.
 HOST_RESERVE_BYTES = 8 * GIB
@@ -38,7 +38,7 @@ def sleep_plans(replicas: Sequence[ReplicaPlan], machine: Machine, spec: FleetSp
     Raises CapacityError if the engines on the CPU need more than the host has.
     """
     levels: dict[str, SleepLevel] = {}
-    unable = {model.name for model in spec.models if adapter(model.engine).sleep(1) is None}
+    unable = {model.name for model in spec.models if not can_sleep(model)}
     resting = [replica for replica in replicas if replica.share and not replica.keep_warm]
     for replica in resting:
         levels[replica.model] = "stop" if replica.model in unable else 1
@@ -52,6 +52,11 @@ def sleep_plans(replicas: Sequence[ReplicaPlan], machine: Machine, spec: FleetSp
     return Sleeping(
         done, cpu_bytes + sum(entry.sleep.host_bytes for entry in done if entry.sleep and entry.gpus), tuple(notes)
     )
+
+
+def can_sleep(model: ModelSpec) -> bool:
+    """Say whether the engine of *model* has calls to sleep and wake."""
+    return adapter(model.engine).sleep(1) is not None
 
 
 def _on_cpu(replicas: Sequence[ReplicaPlan], levels: dict[str, SleepLevel], machine: Machine) -> int:

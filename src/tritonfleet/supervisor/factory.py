@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tritonfleet.engines.base import Command, Launch
-from tritonfleet.errors import FleetError
-from tritonfleet.spec.models import FleetSpec, ModelSpec
 from tritonfleet.supervisor.adopt import adopt
 from tritonfleet.supervisor.engine import Engine
-from tritonfleet.supervisor.placement import Place, place
+from tritonfleet.supervisor.placement import Place, place_beside
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.unit import ModelUnit
@@ -27,20 +25,20 @@ class UnitFactory:
         self._layout = prepared.layout
         self._spawner = spawner
         self._changed = changed
+        self._places: list[Place] = []
 
     def all(self) -> dict[str, ModelUnit]:
         """Return the units of the spec's models by name."""
-        places = place(self._prepared.spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
-        return {
-            model.spec.name: self._unit(model, [entry for entry in places if entry.model == model.spec.name])
-            for model in self._prepared.models
-        }
+        placement = self._prepared.placement
+        self._places = list(placement.places)
+        return {model.spec.name: self._unit(model, placement.of(model.spec.name)) for model in self._prepared.models}
 
-    async def adopt(self, name: str, version: str, model_dir: Path, taken: Iterable[ModelSpec]) -> ModelUnit:
-        """Make a unit for a model of somebody's own repository, beside the models *taken*; it may download."""
+    async def adopt(self, name: str, version: str, model_dir: Path) -> ModelUnit:
+        """Make a unit for a model of somebody's own repository, beside those that are there; it may download."""
         spec = adopt(name, model_dir, version)
         prepared = await asyncio.to_thread(self._prepared.prepare_model, spec)
-        places = place_beside(list(taken), spec, gpus=self._prepared.gpus, cores=self._prepared.cores)
+        places = place_beside(self._places, spec, self._prepared.machine, self._prepared.cores)
+        self._places += places
         return self._unit(prepared, places)
 
     def _unit(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
@@ -79,21 +77,12 @@ def _command(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Callable
                 runtime=model.runtime,
                 gpus=entry.gpus,
                 cpu_cores=entry.cores,
+                memory_share=entry.memory_share,
+                sleeps=entry.sleep in (1, 2),
             )
         )
 
     return build
-
-
-def place_beside(taken: Sequence[ModelSpec], spec: ModelSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, ...]:
-    """Place *spec* beside models that are placed already; with no GPU left it shares the first ones."""
-    fleet = FleetSpec.model_construct(models=(*taken, spec))
-    try:
-        places = place(fleet, gpus=gpus, cores=cores)
-    except FleetError:
-        first = spec.model_copy(update={"devices": tuple(range(spec.gpus_per_replica))})
-        places = place(FleetSpec.model_construct(models=(first,)), gpus=gpus, cores=cores)
-    return tuple(entry for entry in places if entry.model == spec.name)
 
 
 def free_port() -> int:

@@ -253,8 +253,7 @@ class Fleet:
         """Return the unit called *name*; one that is new is a model of somebody's own repository."""
         async with self._adopting:
             if name not in self._units:
-                taken = [unit.spec for unit in self._units.values()]
-                self._units[name] = await self._factory.adopt(name, version, model_dir, taken)
+                self._units[name] = await self._factory.adopt(name, version, model_dir)
             return self._units[name]
 
     async def _watch_load(self) -> None:

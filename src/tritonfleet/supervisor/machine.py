@@ -1,22 +1,8 @@
-"""What this machine has: GPUs by NVML, cores by the scheduler."""
+"""What this process may use of the machine."""
 
 from __future__ import annotations
 
 import os
-
-
-def gpu_count() -> int:
-    """Return the number of NVIDIA GPUs that the driver shows; 0 without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def cores() -> tuple[int, ...]:

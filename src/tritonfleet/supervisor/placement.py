@@ -1,12 +1,19 @@
-"""Which GPUs and cores each engine gets: a pure function of the spec and the machine."""
+"""Which GPUs, cores and memory each engine gets: the plan, or mere counting where the plan is ignored. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from tritonfleet.errors import CapacityError
-from tritonfleet.planner.planning import CPU_ENGINES
+from tritonfleet.errors import CapacityError, UsageError
+from tritonfleet.planner.devices import Machine
+from tritonfleet.planner.facts import ModelFacts
+from tritonfleet.planner.layout import STEPS
+from tritonfleet.planner.planning import plan, runs_on_cpu
+from tritonfleet.planner.result import GroupPlan, MemberPlan, Plan, ReplicaPlan, SleepLevel
+from tritonfleet.planner.sleeping import can_sleep
+from tritonfleet.planner.units import Unit, units
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 
@@ -20,56 +27,90 @@ class Place:
     """GPU numbers; empty means the CPU."""
     cores: tuple[int, ...]
     """Cores for an engine on the CPU; empty for one on GPUs."""
+    memory_share: float | None = None
+    """Part of each GPU's memory that the engine may take; None leaves it to the engine."""
+    sleep: SleepLevel | None = None
+    """How it gives its device away; None for a model that never has to."""
 
     def __str__(self) -> str:
         return f"gpu {','.join(map(str, self.gpus))}" if self.gpus else "cpu"
 
 
-def place(spec: FleetSpec, *, gpus: int, cores: Sequence[int]) -> tuple[Place, ...]:
-    """Give every replica of the spec its devices, in the order of the spec.
+@dataclass(frozen=True)
+class Placement:
+    """Where a whole fleet goes."""
 
-    ``devices: auto`` takes the lowest GPUs that no other model has taken; without any GPU on the machine it takes
-    the CPU. The cores are dealt out evenly to the engines on the CPU.
+    places: tuple[Place, ...]
+    """In the order of the spec."""
+    groups: tuple[GroupPlan, ...]
+    plan: Plan | None
+    """None where the plan was ignored."""
+    warnings: tuple[str, ...] = ()
 
-    Raises CapacityError if a named GPU does not exist, or if there are too few.
+    def of(self, model: str) -> tuple[Place, ...]:
+        """Return the places of *model*'s replicas."""
+        return tuple(place for place in self.places if place.model == model)
+
+
+def place(
+    spec: FleetSpec,
+    facts: Mapping[str, ModelFacts],
+    machine: Machine,
+    cores: Sequence[int],
+    *,
+    ignore_plan: bool = False,
+) -> Placement:
+    """Place every replica of *spec* as the plan says; the *cores* are dealt out to the engines on the CPU.
+
+    With *ignore_plan*, a fleet that the plan refuses is placed by counting GPUs, with a warning that holds the plan's
+    reason. Raises CapacityError, with the arithmetic, if the fleet does not fit, and UsageError if the spec contradicts
+    a model's shape.
     """
-    named = {gpu for model in spec.models if isinstance(model.devices, tuple) for gpu in model.devices}
-    free = [gpu for gpu in range(gpus) if gpu not in named]
-    chosen: list[tuple[ModelSpec, int, tuple[int, ...]]] = []
-    for model in spec.models:
-        size = model.gpus_per_replica
-        for replica in range(model.replicas):
-            chosen.append((model, replica, _devices(model, replica, size, gpus, free)))
-    on_cpu = [entry for entry in chosen if not entry[2]]
-    shares = deal(cores, len(on_cpu))
-    places = []
-    for model, replica, devices in chosen:
-        share = () if devices else shares.pop(0)
-        places.append(Place(model.name, replica, devices, share))
-    return tuple(places)
+    try:
+        found = plan(spec, facts, machine)
+    except (CapacityError, UsageError) as err:
+        if not ignore_plan:
+            raise type(err)(f"{err}\n`up --ignore-plan` starts it all the same") from err
+        warning = f"the plan is ignored, and engines may run out of memory: {err}"
+        return replace(place_by_count(spec, machine, cores), warnings=(warning,))
+    places = [_planned(replica, machine) for replica in found.replicas]
+    return Placement(_with_cores(places, cores), found.groups, found, found.notes)
 
 
-def _devices(model: ModelSpec, replica: int, size: int, gpus: int, free: list[int]) -> tuple[int, ...]:
-    if isinstance(model.devices, tuple):
-        missing = [gpu for gpu in model.devices if gpu >= gpus]
-        if missing:
-            have = f"GPUs 0 to {gpus - 1}" if gpus else "no GPU"
-            raise CapacityError(f"{model.name}: devices names GPU {missing[0]}, but this machine has {have}")
-        groups = len(model.devices) // size
-        start = (replica % groups) * size
-        return model.devices[start : start + size]
-    if model.devices == "cpu" or (gpus == 0 and size == 1):
-        if model.engine not in CPU_ENGINES:
-            raise CapacityError(f"{model.name}: the engine {model.engine} needs a GPU, and this machine has none")
-        return ()
-    if len(free) < size:
-        raise CapacityError(
-            f"{model.name} replica {replica}: needs {size} free GPU(s), but {len(free)} of {gpus} are left; "
-            f"name devices that models may share, use fewer replicas, or a larger machine"
-        )
-    taken = tuple(free[:size])
-    del free[:size]
-    return taken
+def place_by_count(spec: FleetSpec, machine: Machine, cores: Sequence[int]) -> Placement:
+    """Place every replica of *spec* on the GPUs that have the fewest engines, whatever memory that takes.
+
+    Raises CapacityError if a named GPU does not exist, or an engine takes more GPUs than there are.
+    """
+    users = [0] * len(machine.gpus)
+    on_gpus = [model for model in spec.models if not runs_on_cpu(model, machine)]
+    places = [
+        Place(model.name, replica, (), (), sleep=_level(model))
+        for model in spec.models
+        if model not in on_gpus
+        for replica in range(model.replicas)
+    ]
+    for unit in sorted(units(spec, on_gpus), key=lambda unit: unit.fixed is None):
+        gpus = _emptiest(unit, users, machine)
+        places += [Place(model.name, replica, gpus, (), sleep=_level(model)) for model, replica in unit.members]
+    order = {model.name: index for index, model in enumerate(spec.models)}
+    places.sort(key=lambda entry: (order[entry.model], entry.replica))
+    return Placement(_with_cores(places, cores), _groups_by_count(spec, places), None)
+
+
+def place_beside(taken: Sequence[Place], spec: ModelSpec, machine: Machine, cores: Sequence[int]) -> tuple[Place, ...]:
+    """Place a model that came later on the GPUs with the fewest engines; on the CPU it gets its part of all cores."""
+    if runs_on_cpu(spec, machine):
+        shares = deal(cores, sum(not entry.gpus for entry in taken) + spec.replicas)
+        return tuple(Place(spec.name, number, (), shares[number - spec.replicas]) for number in range(spec.replicas))
+    users = [sum(gpu in entry.gpus for entry in taken) for gpu in range(len(machine.gpus))]
+    alone = FleetSpec.model_construct(models=(spec,))
+    return tuple(
+        Place(spec.name, replica, gpus, ())
+        for unit in units(alone, (spec,))
+        for gpus in [_emptiest(unit, users, machine)]
+        for _, replica in unit.members
+    )
 
 
 def deal(cores: Sequence[int], hands: int) -> list[tuple[int, ...]]:
@@ -85,3 +126,70 @@ def deal(cores: Sequence[int], hands: int) -> list[tuple[int, ...]]:
         shares.append(tuple(cores[start:end]))
         start = end
     return shares
+
+
+def _planned(replica: ReplicaPlan, machine: Machine) -> Place:
+    level = replica.sleep.level if replica.sleep else None
+    return Place(replica.model, replica.replica, replica.gpus, (), _memory_share(replica, machine), level)
+
+
+def _memory_share(replica: ReplicaPlan, machine: Machine) -> float | None:
+    """Return the part of its GPUs that an engine may take.
+
+    vLLM holds it against what is free before it starts, even where the KV cache is given in bytes.
+    """
+    if replica.utilization is not None or not replica.gpus or not replica.known:
+        return replica.utilization
+    smallest = min(machine.gpus[gpu].total_bytes for gpu in replica.gpus)
+    return math.ceil(replica.claim_bytes / smallest * STEPS) / STEPS
+
+
+def _with_cores(places: Sequence[Place], cores: Sequence[int]) -> tuple[Place, ...]:
+    shares = deal(cores, sum(not entry.gpus for entry in places))
+    return tuple(entry if entry.gpus else replace(entry, cores=shares.pop(0)) for entry in places)
+
+
+def _emptiest(unit: Unit, users: list[int], machine: Machine) -> tuple[int, ...]:
+    """Take the GPUs of *unit*: those it names, or those with the fewest users."""
+    have = len(users)
+    names = " and ".join(dict.fromkeys(model.name for model, _ in unit.members))
+    if missing := [gpu for gpu in unit.fixed or () if gpu >= have]:
+        shown = f"GPUs 0 to {have - 1}" if have else "no GPU"
+        raise CapacityError(f"{names}: devices names GPU {missing[0]}, but {machine.name} has {shown}")
+    if unit.size > have:
+        raise CapacityError(
+            f"{names}: each replica takes {unit.size} GPU(s), but {machine.name} has {have}; use a smaller "
+            "tensor_parallel or pipeline_parallel, or a larger machine"
+        )
+    gpus = unit.fixed or tuple(sorted(sorted(range(have), key=lambda gpu: (users[gpu], gpu))[: unit.size]))
+    for gpu in gpus:
+        users[gpu] += 1
+    return gpus
+
+
+def _level(model: ModelSpec) -> SleepLevel | None:
+    """Return how a member of a share group gives its device away while nothing of its memory is known."""
+    if model.share is None or model.keep_warm:
+        return None
+    return 1 if can_sleep(model) else "stop"
+
+
+def _groups_by_count(spec: FleetSpec, places: Sequence[Place]) -> tuple[GroupPlan, ...]:
+    """Return share groups in which one resting member is awake at a time."""
+    where = {entry.model: entry for entry in places}
+    members: dict[str, list[ModelSpec]] = {}
+    for model in spec.models:
+        if model.share:
+            members.setdefault(model.share, []).append(model)
+    return tuple(
+        GroupPlan(
+            name,
+            where[group[0].name].gpus,
+            1,
+            tuple(
+                MemberPlan(model.name, 0 if model.keep_warm else 1, model.keep_warm, where[model.name].sleep, 0.0, 0.0)
+                for model in group
+            ),
+        )
+        for name, group in members.items()
+    )

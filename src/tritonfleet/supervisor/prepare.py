@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from tritonfleet.engines import adapter
 from tritonfleet.engines.base import EngineAdapter, Runtime
 from tritonfleet.errors import RuntimeMissing
 from tritonfleet.layout import Layout
+from tritonfleet.planner.devices import Machine
+from tritonfleet.planner.gather import gather_facts
+from tritonfleet.planner.here import machine_here
 from tritonfleet.progress import Progress
 from tritonfleet.repository import render_repository, write_repository
 from tritonfleet.sources import ResolvedModel, Want, resolve_source
 from tritonfleet.spec.models import FleetSpec, ModelSpec
-from tritonfleet.supervisor.machine import cores, gpu_count
-from tritonfleet.supervisor.placement import place
+from tritonfleet.supervisor.machine import cores
+from tritonfleet.supervisor.placement import Placement, place
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
+
+log = logging.getLogger(__name__)
 
 #: Which key of `runtimes:` in the spec chooses each runtime.
 _CHOICES = {
@@ -91,14 +97,18 @@ def prepare(
     environ: Mapping[str, str],
     install: bool,
     progress: Progress,
+    ignore_plan: bool = False,
+    machine: Machine | None = None,
 ) -> Prepared:
     """Return everything that the fleet needs, on this machine; *base* is the folder that relative sources mean.
 
-    Raises CapacityError before any download when the models cannot be placed.
+    Raises CapacityError before any weights are fetched when the plan refuses the fleet, unless *ignore_plan*.
     """
-    gpus, my_cores = gpu_count(), cores()
-    places = place(spec, gpus=gpus, cores=my_cores)
-    on_cpu = {entry.model: not entry.gpus for entry in places}
+    machine, my_cores = machine or machine_here(free=True), cores()
+    facts = gather_facts(spec, base=base, cache=cache, environ=environ, lenient=True)
+    placement = place(spec, facts, machine, my_cores, ignore_plan=ignore_plan)
+    _tell(placement)
+    on_cpu = {entry.model: not entry.gpus for entry in placement.places}
     preparation = Preparation(spec, base=base, cache=cache, environ=environ, install=install, progress=progress)
     triton = preparation.runtime("triton")
     models = tuple(preparation.model(model, on_cpu=on_cpu[model.name]) for model in spec.models)
@@ -112,11 +122,21 @@ def prepare(
         triton=triton,
         models=models,
         repositories=(str(layout.repository), *included),
-        gpus=gpus,
+        machine=machine,
+        placement=placement,
         cores=my_cores,
         environ=dict(environ),
-        prepare_model=lambda model: preparation.model(model, on_cpu=gpus == 0),
+        prepare_model=lambda model: preparation.model(model, on_cpu=not machine.gpus),
     )
+
+
+def _tell(placement: Placement) -> None:
+    """Write into the log what was decided; the user sees it with ``tritonfleet logs supervisor``."""
+    for warning in placement.warnings:
+        log.warning("plan: %s", warning)
+    for entry in placement.places:
+        share = "" if entry.memory_share is None else f", {entry.memory_share:.2%} of its memory"
+        log.info("plan: %s/%d on %s%s", entry.model, entry.replica, entry, share)
 
 
 def _included(entry: str, base: Path) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tritonfleet.engines.base import EngineAdapter, Runtime
 from tritonfleet.layout import Layout
+from tritonfleet.planner.devices import Machine
 from tritonfleet.spec.models import FleetSpec, ModelSpec
+from tritonfleet.supervisor.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ class Prepared:
     models: tuple[PreparedModel, ...]
     repositories: tuple[str, ...]
     """Folders and s3:// addresses for Triton, the fleet's own first."""
-    gpus: int
-    """GPUs on this machine."""
+    machine: Machine
+    """What this machine has."""
+    placement: Placement
+    """Where each replica goes, and the share groups."""
     cores: tuple[int, ...]
     """Cores that this process may use."""
     environ: dict[str, str]
