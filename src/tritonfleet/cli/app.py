@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tritonfleet
-from tritonfleet.cli import client, doctor, fleet, key, plan, repository, runtime, spec
+from tritonfleet.cli import client, deploy, doctor, fleet, key, plan, repository, runtime, spec
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(spec.app, name="spec")
 app.add_typer(runtime.app, name="runtime")
 app.add_typer(repository.app, name="repository")
 app.add_typer(key.app, name="key")
+app.add_typer(deploy.app, name="deploy")
 
 
 def _show_version(wanted: bool) -> None:
