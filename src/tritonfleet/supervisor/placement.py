@@ -74,7 +74,7 @@ def place(
         warning = f"the plan is ignored, and engines may run out of memory: {err}"
         return replace(place_by_count(spec, machine, cores), warnings=(warning,))
     places = [_planned(replica, machine) for replica in found.replicas]
-    return Placement(_with_cores(places, cores), found.groups, found, found.notes)
+    return Placement(_with_cores(places, cores), found.groups, found)
 
 
 def place_by_count(spec: FleetSpec, machine: Machine, cores: Sequence[int]) -> Placement:

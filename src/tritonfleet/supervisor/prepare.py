@@ -134,6 +134,8 @@ def _tell(placement: Placement) -> None:
     """Write into the log what was decided; the user sees it with ``tritonfleet logs supervisor``."""
     for warning in placement.warnings:
         log.warning("plan: %s", warning)
+    for note in placement.plan.notes if placement.plan else ():
+        log.info("plan: %s", note)
     for entry in placement.places:
         share = "" if entry.memory_share is None else f", {entry.memory_share:.2%} of its memory"
         log.info("plan: %s/%d on %s%s", entry.model, entry.replica, entry, share)
