@@ -50,6 +50,11 @@ class Layout:
         """API keys of the OpenAI door, hashed."""
         return self.state / "keys.json"
 
+    @property
+    def admin_token_file(self) -> Path:
+        """The token with which the fleet's user manages it in the console; a new one with each `up`."""
+        return self.sockets / "admin.token"
+
     def engine_socket(self, model: str, replica: int) -> Path:
         """Socket of one engine; the name is a digest because model names can be long."""
         digest = hashlib.sha256(model.encode()).hexdigest()[:8]

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +35,11 @@ class FakeSupervisor:
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, more: Callable[[web.Application], None] | None = None) -> None:
         app = web.Application()
         app.router.add_get("/v1/routes", self._serve)
+        if more is not None:
+            more(app)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self.path)).start()

@@ -45,9 +45,15 @@ def test_the_command_line_says_the_same_again(options: GatewayOptions) -> None:
 
 def test_defaults_of_spec_and_command_line_agree() -> None:
     options = options_of(
-        GatewaySpec(), Door(port=9000), control="c", keys="k", drain_seconds=GatewayOptions("c").drain_seconds, cores=1
+        GatewaySpec(),
+        Door(port=9000),
+        control="c",
+        keys="k",
+        admin_token="t",
+        drain_seconds=GatewayOptions("c").drain_seconds,
+        cores=1,
     )
-    assert options == GatewayOptions(control="c", keys="k")
+    assert options == GatewayOptions(control="c", keys="k", admin_token="t")
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (8, 1), (16, 2), (128, 8)])

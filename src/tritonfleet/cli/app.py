@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tritonfleet
-from tritonfleet.cli import client, deploy, doctor, fleet, key, plan, repository, runtime, spec
+from tritonfleet.cli import client, console, deploy, doctor, fleet, key, plan, repository, runtime, spec
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(fleet.down)
 app.command()(fleet.status)
 app.command()(fleet.logs)
 app.command()(client.client)
+app.command()(console.console)
 app.command()(plan.plan)
 app.command()(doctor.doctor)
 app.add_typer(spec.app, name="spec")

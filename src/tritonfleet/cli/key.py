@@ -26,6 +26,9 @@ def create(
         int | None, typer.Option(min=1, help="Most tokens, prompt and answer, in a minute.")
     ] = None,
     priority: Annotated[int, typer.Option(help="The higher, the earlier its requests go when a model is busy.")] = 0,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It may load and unload models and read logs in the console.")
+    ] = False,
     fleet: FleetOption = None,
     state: StateOption = None,
 ) -> None:
@@ -43,6 +46,7 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         priority=priority,
+        admin=admin,
     )
     typer.echo(secret)
     typer.echo(f"key {key.id} ({name}) is shown only now; a running door knows it within a second", err=True)

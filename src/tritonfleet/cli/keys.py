@@ -31,7 +31,7 @@ def check_models(home: FleetHome, names: Sequence[str]) -> None:
 def table(keys: Sequence[Key]) -> Table:
     """Return the keys as a table."""
     models = Column("models", overflow="fold", min_width=12)
-    found = Table("name", "id", "key", models, "req/min", "tok/min", "priority", "created")
+    found = Table("name", "id", "key", models, "req/min", "tok/min", "priority", "admin", "created")
     for key in keys:
         found.add_row(
             key.name,
@@ -41,6 +41,7 @@ def table(keys: Sequence[Key]) -> Table:
             _number(key.requests_per_minute),
             _number(key.tokens_per_minute),
             str(key.priority),
+            "yes" if key.admin else "",
             key.created[: len("2026-01-31")],
         )
     return found

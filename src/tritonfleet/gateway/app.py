@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tritonfleet.gateway.access import KeyGate, answer
+from tritonfleet.gateway.access import KeyGate, answer, caller_of
 from tritonfleet.gateway.board import Board
 from tritonfleet.gateway.command import GatewayOptions
+from tritonfleet.gateway.console import Console
 from tritonfleet.gateway.core import Core
 from tritonfleet.gateway.keys import ANYBODY, Caller
 from tritonfleet.gateway.names import Target
@@ -63,13 +64,13 @@ class Pages:
 
     async def models(self, request: Request) -> Response:
         """List the models and adapters that serve now and that the caller may use."""
-        listed = self._core.names.listed(_caller(request).models)
+        listed = self._core.names.listed(caller_of(request.scope).models)
         return JSONResponse({"object": "list", "data": [self._model(name, entry) for name, entry in listed.items()]})
 
     async def model(self, request: Request) -> Response:
         """Describe one model; 404 naming the others."""
         name = request.path_params["name"]
-        return JSONResponse(self._model(name, self._core.find(name, _caller(request))))
+        return JSONResponse(self._model(name, self._core.find(name, caller_of(request.scope))))
 
     async def live(self, _: Request) -> Response:
         """Tell that the process runs."""
@@ -114,6 +115,7 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    console = Console(core)
         watch = RouteWatch(options.control, core.update)
         tasks = [
             asyncio.create_task(watch.run(), name="the watch on the routes"),
@@ -133,6 +135,7 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
 
     routes = [
         *(Route(kind.path, Relay(kind, core), methods=["POST"]) for kind in KINDS),
+            await console.close()
         Route("/v1/models", pages.models),
         Route("/v1/models/{name:path}", pages.model),
         Route("/v1/responses/{name}", pages.stored_response, methods=["GET", "DELETE"]),
@@ -144,7 +147,8 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(KeyGate, keys=core.keys)],
+        *console.routes,
+        middleware=[Middleware(KeyGate, keys=core.keys, token=core.admin_token)],
         exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,
     )
@@ -155,11 +159,6 @@ def _end_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.critical("%s failed; the gateway ends", task.get_name(), exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)
-
-
-def _caller(request: Request) -> Caller:
-    found = request.scope.get("state", {}).get("caller", ANYBODY)
-    return found if isinstance(found, Caller) else ANYBODY
 
 
 async def _problem(_: Request, err: Exception) -> Response:

@@ -23,11 +23,15 @@ class GatewayOptions:
 
     control: str
     """The supervisor's control socket."""
+    fleet: str = ""
+    """The fleet's name, for the metrics."""
     host: str = "127.0.0.1"
     port: int = 9000
     workers: int = 1
     keys: str | None = None
     """The file of API keys; None: nobody needs one."""
+    admin_token: str | None = None
+    """The file of the token that manages the fleet from this machine; None: there is none."""
     max_running: int = 1024
     max_waiting: int = 1024
     max_wait_seconds: float = 60.0
@@ -51,15 +55,25 @@ class WorkerPlace:
 
 
 def options_of(
-    spec: GatewaySpec, door: Door, *, control: str, keys: str, drain_seconds: float, cores: int
+    spec: GatewaySpec,
+    door: Door,
+    *,
+    fleet: str = "",
+    control: str,
+    keys: str,
+    admin_token: str,
+    drain_seconds: float,
+    cores: int,
 ) -> GatewayOptions:
     """Return the options of a fleet's gateway."""
     return GatewayOptions(
         control=control,
+        fleet=fleet,
         host=door.host,
         port=door.port,
         workers=spec.workers if spec.workers != "auto" else default_workers(cores),
         keys=None if spec.keys == "off" else keys,
+        admin_token=admin_token,
         max_running=spec.max_running,
         max_waiting=spec.max_waiting,
         max_wait_seconds=spec.max_wait_seconds,
@@ -107,10 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     default = GatewayOptions(control="")
     texts: dict[str, tuple[Any, str]] = {
+        "fleet": (str, "the fleet's name, for the metrics"),
         "host": (str, "address to listen on"),
         "port": (_count, "TCP port to listen on"),
         "workers": (_count, "processes that share the work"),
         "keys": (str, "file of API keys; without it nobody needs one"),
+        "admin_token": (str, "file of the token that manages the fleet from this machine"),
         "max_running": (_count, "requests at one engine at once; others wait here"),
         "max_waiting": (_count, "requests of one model that may wait here; others get 429"),
         "max_wait_seconds": (_seconds, "longest wait before a request gets 429"),

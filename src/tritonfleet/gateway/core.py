@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tritonfleet.gateway.admin import AdminToken
 from tritonfleet.gateway.board import Board
 from tritonfleet.gateway.body import BodyReader
 from tritonfleet.gateway.command import GatewayOptions
@@ -34,6 +35,7 @@ class Core:
         self.metrics = Metrics()
         self.engines = Engines(board)
         self.keys = KeyRing(Path(options.keys) if options.keys else None)
+        self.admin_token = AdminToken(Path(options.admin_token) if options.admin_token else None)
         self.limits = Limits(board, self.metrics)
         self.bodies = BodyReader(options.max_body_bytes, options.max_held_bytes)
         self.watchdog = Watchdog(

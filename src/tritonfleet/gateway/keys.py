@@ -41,6 +41,8 @@ class Caller:
     tokens_per_minute: int | None = None
     priority: int = 0
     """The higher, the earlier its requests get their turn when a model is overloaded."""
+    admin: bool = False
+    """Whether it may manage the fleet in the console: load and unload models, read logs."""
 
 
 ANYBODY = Caller()
@@ -61,6 +63,7 @@ class Key:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     priority: int = 0
+    admin: bool = False
 
     @property
     def caller(self) -> Caller:
@@ -71,6 +74,7 @@ class Key:
             self.requests_per_minute,
             self.tokens_per_minute,
             self.priority,
+            self.admin,
         )
 
 
@@ -100,8 +104,14 @@ def create_key(
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
     priority: int = 0,
+    admin: bool = False,
 ) -> tuple[str, Key]:
-    """Make a key; return its secret, which is kept nowhere, and what the file keeps; raise UsageError if taken."""
+    """Make a key; return its secret, which is kept nowhere, and what the file keeps.
+
+    Raises UsageError if the name is taken, or if an admin key is limited to some models.
+    """
+    if admin and models:
+        raise UsageError("an admin key manages the whole fleet; leave out either --admin or --model")
     secret = PREFIX + secrets.token_urlsafe(32)
     key = Key(
         id=secrets.token_hex(4),
@@ -113,6 +123,7 @@ def create_key(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         priority=priority,
+        admin=admin,
     )
     with _changing(path) as keys:
         if any(entry.name == name for entry in keys):

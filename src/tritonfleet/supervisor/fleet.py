@@ -13,6 +13,7 @@ from typing import Any
 
 from tritonfleet.engines.base import Call, Command
 from tritonfleet.errors import EngineFailed, FleetError, TritonFailed, UsageError
+from tritonfleet.gateway.admin import write_token
 from tritonfleet.gateway.command import command as gateway_command
 from tritonfleet.gateway.command import options_of
 from tritonfleet.supervisor.control import ControlServer
@@ -187,6 +188,7 @@ class Fleet:
         await self._spawner.start_janitor(unlink=[self._layout.sockets], shm=[self._shm_prefix])
         try:
             await self._control.start()
+        write_token(self._layout.admin_token_file)
             self._units = self._factory.all()
             for unit in self._units.values():
                 if unit.spec.load:
@@ -236,6 +238,7 @@ class Fleet:
         )
 
         async def build() -> Command:
+            admin_token=str(self._layout.admin_token_file),
             return Command(gateway_command(options), {})
 
         return Engine(
