@@ -166,7 +166,9 @@ class Engine:
     async def _run_once(self) -> str | None:
         """Run the process until it ends or is not wanted any more; return why it failed, None if it was stopped."""
         self._set("starting", self.reason if self.state == "restarting" else "")
-        command = await self._command()
+        command = await self._turn()
+        if command is None:
+            return None
         if self.endpoint.uds:
             Path(self.endpoint.uds).unlink(missing_ok=True)  # a stale socket file stops the start
         started = time.monotonic()
@@ -185,6 +187,17 @@ class Engine:
             self._set("stopping", self.reason)
             await self._end(program)
             self._program = None
+
+    async def _turn(self) -> Command | None:
+        """Return the command once it is there, which may take until other engines have started; None if unwanted."""
+        asking = asyncio.ensure_future(self._command())
+        unwanted = asyncio.create_task(self._unwanted.wait())
+        try:
+            await asyncio.wait({asking, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            asking.cancel()
+            unwanted.cancel()
 
     async def _end(self, program: Program) -> None:
         """Ask the program to end, and kill it at the deadline, or as soon as somebody is in a hurry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tritonfleet.engines.base import Command, Launch
@@ -13,6 +13,7 @@ from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.placement import Place, place_beside
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
 from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.turns import StartTurns
 from tritonfleet.supervisor.unit import ModelUnit
 from tritonfleet.wire import Endpoint
 
@@ -26,6 +27,7 @@ class UnitFactory:
         self._spawner = spawner
         self._changed = changed
         self._places: list[Place] = []
+        self._turns = StartTurns()
 
     def all(self) -> dict[str, ModelUnit]:
         """Return the units of the spec's models by name."""
@@ -42,23 +44,33 @@ class UnitFactory:
         return self._unit(prepared, places)
 
     def _unit(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
-        engines = []
-        for entry in places:
-            endpoint = self._endpoint(model, entry.replica)
-            name = model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}"
-            engines.append(
-                Engine(
-                    name,
-                    health=model.adapter.health,
-                    endpoint=endpoint,
-                    command=_command(model, entry, endpoint),
-                    log_path=self._layout.engine_log(model.spec.name, entry.replica),
-                    lifecycle=self._prepared.spec.lifecycle,
-                    spawner=self._spawner,
-                    changed=self._changed,
-                )
-            )
+        names = [model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}" for entry in places]
+        engines = [self._engine(name, model, entry) for name, entry in zip(names, places, strict=True)]
         return ModelUnit(model.spec, model.adapter, engines, [str(entry) for entry in places])
+
+    def _engine(self, name: str, model: PreparedModel, entry: Place) -> Engine:
+        endpoint = self._endpoint(model, entry.replica)
+
+        async def command() -> Command:
+            await self._turns.take(name, entry.gpus)
+            return model.adapter.command(_launch(model, entry, endpoint))
+
+        def changed() -> None:
+            if engine.state != "starting":
+                self._turns.give_back(name)
+            self._changed()
+
+        engine = Engine(
+            name,
+            health=model.adapter.health,
+            endpoint=endpoint,
+            command=command,
+            log_path=self._layout.engine_log(model.spec.name, entry.replica),
+            lifecycle=self._prepared.spec.lifecycle,
+            spawner=self._spawner,
+            changed=changed,
+        )
+        return engine
 
     def _endpoint(self, model: PreparedModel, replica: int) -> Endpoint:
         if model.adapter.unix_socket:
@@ -66,23 +78,18 @@ class UnitFactory:
         return Endpoint(port=free_port())
 
 
-def _command(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Callable[[], Awaitable[Command]]:
-    async def build() -> Command:
-        return model.adapter.command(
-            Launch(
-                model=model.spec,
-                model_path=model.path,
-                lora_paths=model.lora_paths,
-                endpoint=endpoint,
-                runtime=model.runtime,
-                gpus=entry.gpus,
-                cpu_cores=entry.cores,
-                memory_share=entry.memory_share,
-                sleeps=entry.sleep in (1, 2),
-            )
-        )
-
-    return build
+def _launch(model: PreparedModel, entry: Place, endpoint: Endpoint) -> Launch:
+    return Launch(
+        model=model.spec,
+        model_path=model.path,
+        lora_paths=model.lora_paths,
+        endpoint=endpoint,
+        runtime=model.runtime,
+        gpus=entry.gpus,
+        cpu_cores=entry.cores,
+        memory_share=entry.memory_share,
+        sleeps=entry.sleep in (1, 2),
+    )
 
 
 def free_port() -> int:
