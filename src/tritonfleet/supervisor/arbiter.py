@@ -6,175 +6,153 @@ a sleeping model in it stops granting leases of the models that must go (*draini
 requests have ended, orders them to sleep, and then orders the newcomer to wake. It never orders a sleep while a
 lease is out, and never lets more be awake than the device holds.
 
+An engine needs the whole of its memory to start, so a start is a turn like any other: ``start`` asks for it, the
+arbiter orders it when there is room, and the model is awake afterwards. Engines of a group thus start one after the
+other.
+
 The caller executes the orders, one at a time in any order, and reports each one's result back. Nothing here reads a
 clock: every event carries ``now`` in seconds.
 """
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import Enum
 
+from tritonfleet.supervisor.seats import (
+    SERVED,
+    Grant,
+    Member,
+    Order,
+    Phase,
+    Policy,
+    Refuse,
+    Restart,
+    Revoke,
+    Seat,
+    SeatView,
+    Sleep,
+    Start,
+    Wake,
+)
 
-class Phase(Enum):
-    """Where a model is between asleep and awake."""
-
-    ASLEEP = "asleep"
-    WAKING = "waking"
-    AWAKE = "awake"
-    DRAINING = "draining"
-    """Awake, but no new lease is granted; it sleeps when the last one is back."""
-    SLEEPING = "sleeping"
-    BROKEN = "broken"
-    """A sleep or wake failed and the engine is being started again; it may still hold its memory."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """What the policy knows of one model."""
-
-    name: str
-    need_bytes: int
-    """Device memory while awake."""
-    priority: int = 0
-    """Higher goes first among waiting models."""
-    keep_warm: bool = False
-    """Never put to sleep for another model."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """When the device changes hands."""
-
-    min_residency_seconds: float = 2.0
-    """A model that woke keeps the device at least this long while it has work."""
-    idle_seconds: float = 0.5
-    """A model without a request for this long has no work any more."""
-    max_wait_seconds: float = 30.0
-    """A request that waited this long goes before any priority."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """The lease may be used."""
-
-    lease: str
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """The lease is not given; the client should try again after *retry_after_seconds*."""
-
-    lease: str
-    reason: str
-    retry_after_seconds: float
-
-
-@dataclass(frozen=True)
-class Sleep:
-    """Put the model's engine to sleep; report with ``slept``."""
-
-    model: str
-
-
-@dataclass(frozen=True)
-class Wake:
-    """Wake the model's engine and probe it; report with ``woke``."""
-
-    model: str
-
-
-Order = Grant | Refuse | Sleep | Wake
-
-
-@dataclass
-class _Waiter:
-    lease: str
-    since: float
-    deadline: float
-
-
-@dataclass
-class _Seat:
-    """One model's place in the group."""
-
-    member: Member
-    phase: Phase = Phase.ASLEEP
-    awake_since: float = 0.0
-    last_used: float = 0.0
-    leases: set[str] = field(default_factory=set)
-    waiters: list[_Waiter] = field(default_factory=list)
-
-    @property
-    def holds_memory(self) -> bool:
-        return self.phase is not Phase.ASLEEP
-
-
-@dataclass(frozen=True)
-class SeatView:
-    """One model as status and metrics show it."""
-
-    model: str
-    phase: Phase
-    leases: int
-    waiting: int
-    oldest_wait_seconds: float
+__all__ = [
+    "SERVED",
+    "Arbiter",
+    "Grant",
+    "Member",
+    "Order",
+    "Phase",
+    "Policy",
+    "Refuse",
+    "Restart",
+    "Revoke",
+    "SeatView",
+    "Sleep",
+    "Start",
+    "Wake",
+]
 
 
 class Arbiter:
-    """The group of models that share one device."""
+    """The group of models that share one device. All of them are asleep until told otherwise."""
 
     def __init__(self, members: Iterable[Member], capacity_bytes: int, policy: Policy) -> None:
-        self._seats = {member.name: _Seat(member) for member in members}
+        self._seats = {member.name: Seat(member, index) for index, member in enumerate(members)}
         self._capacity = capacity_bytes
         self._policy = policy
+        self._where: dict[str, Seat] = {}
+        """The seat at which each lease is out or waited for."""
+        self._deadlines: list[tuple[float, str]] = []
         self._candidate: str | None = None
+        self._promised = 0.0
+        """When the candidate was chosen."""
+        self._sleeps_ordered: float | None = None
+        """When the first sleep was ordered for the candidate; None while nobody left for it."""
+        self._last_switch_seconds = 0.0
         self.switches = 0
-        """Times that the device was promised to a model for which another must sleep."""
-        too_big = [seat.member.name for seat in self._seats.values() if seat.member.need_bytes > capacity_bytes]
-        if too_big:
-            raise ValueError(f"{too_big[0]} alone does not fit on the device")
+        """Times that a model woke for which another had to sleep."""
+        self.switch_seconds: list[float] = []
+        """How long each switch took, from the decision to the wake; the caller may take entries out."""
+        warm = sum(seat.member.need_bytes for seat in self._seats.values() if seat.member.keep_warm)
+        for seat in self._seats.values():
+            room = capacity_bytes - (0 if seat.member.keep_warm else warm)
+            if seat.member.need_bytes > room:
+                beside = " beside those that are kept warm" if warm and not seat.member.keep_warm else ""
+                raise ValueError(f"{seat.member.name} alone does not fit on the device{beside}")
 
     # --- events -----------------------------------------------------------------------------------------------
 
-    def started(self, model: str, *, awake: bool, now: float) -> list[Order]:
-        """The engine of *model* is up, awake or put to sleep by its start; also after a repair."""
-        seat = self._seats[model]
-        seat.phase = Phase.AWAKE if awake else Phase.ASLEEP
-        seat.awake_since = seat.last_used = now
+    def start(self, *models: str, now: float) -> list[Order]:
+        """The engines of *models* do not run and should; ``Start`` is ordered for each when there is room for it."""
+        for model in models:
+            seat = self._seats[model]
+            seat.phase, seat.start_asked = Phase.OFF, now
         return self._decide(now)
+
+    def started(self, model: str, *, awake: bool, now: float) -> list[Order]:
+        """The engine of *model* is up, awake or asleep."""
+        seat = self._seats[model]
+        seat.start_asked = None
+        seat.phase = Phase.AWAKE if awake else Phase.ASLEEP
+        seat.awake_since, seat.last_used = now, -math.inf
+        self._arrived(seat)
+        return self._decide(now)
+
+    def gone(self, model: str, *, reason: str, now: float) -> list[Order]:
+        """The engine of *model* has ended, whatever ended it, and holds nothing any more."""
+        seat = self._seats[model]
+        orders = self._clear(seat, reason)
+        seat.phase, seat.start_asked = Phase.OFF, None
+        self._arrived(seat)
+        return [*orders, *self._decide(now)]
 
     def request(self, lease: str, model: str, *, now: float, deadline: float) -> list[Order]:
         """A request asks for a lease of *model*; it gives up at *deadline*."""
         seat = self._seats[model]
-        if seat.phase is Phase.BROKEN:
-            return [Refuse(lease, f"{model} is being started again after a failed switch", self._retry_after())]
-        seat.waiters.append(_Waiter(lease, now, deadline))
+        if seat.phase is Phase.BROKEN or (seat.phase is Phase.OFF and seat.start_asked is None):
+            return [Refuse(lease, f"{model} is being started again after a failure", self._retry_after())]
+        if seat.phase is Phase.AWAKE:
+            seat.leases.add(lease)
+            seat.last_used = now
+            self._where[lease] = seat
+            return [Grant(lease)]
+        seat.waiters[lease] = now
+        self._where[lease] = seat
+        heapq.heappush(self._deadlines, (deadline, lease))
         return self._decide(now)
 
     def release(self, lease: str, *, now: float) -> list[Order]:
         """A lease was given back, or its holder went away while it waited; unknown ones are ignored."""
-        for seat in self._seats.values():
-            if lease in seat.leases:
-                seat.leases.remove(lease)
-                seat.last_used = now
-            seat.waiters = [waiter for waiter in seat.waiters if waiter.lease != lease]
+        seat = self._where.pop(lease, None)
+        if seat is None:
+            return []
+        if lease in seat.leases:
+            seat.leases.remove(lease)
+            seat.last_used = now
+        seat.waiters.pop(lease, None)
         return self._decide(now)
 
-    def slept(self, model: str, *, ok: bool, now: float) -> list[Order]:
-        """The ordered sleep has ended, its memory given back; not *ok* means the engine must be started again."""
-        return self._switched(model, Phase.ASLEEP, ok=ok, now=now)
+    def rest(self, model: str, *, now: float) -> list[Order]:
+        """Somebody asks *model* to sleep without another model in need; its next request wakes it."""
+        seat = self._seats[model]
+        if seat.phase is Phase.AWAKE:
+            seat.drain(now)
+        seat.resting = seat.phase in (Phase.DRAINING, Phase.SLEEPING)
+        return self._decide(now)
 
-    def woke(self, model: str, *, ok: bool, now: float) -> list[Order]:
+    def slept(self, model: str, *, ok: bool, now: float, reason: str = "") -> list[Order]:
+        """The ordered sleep has ended, its memory given back; not *ok* means the engine must be started again."""
+        return self._switched(model, Phase.SLEEPING, Phase.ASLEEP, ok=ok, now=now, reason=reason)
+
+    def woke(self, model: str, *, ok: bool, now: float, reason: str = "") -> list[Order]:
         """The ordered wake has ended and the engine answers; not *ok* means it must be started again."""
         seat = self._seats[model]
-        seat.awake_since = seat.last_used = now
-        return self._switched(model, Phase.AWAKE, ok=ok, now=now)
-
-    def failed(self, model: str, *, now: float) -> list[Order]:
-        """The engine of *model* died by itself; ``started`` follows when it is back."""
-        return self._switched(model, Phase.BROKEN, ok=False, now=now)
+        if ok and seat.phase is Phase.WAKING:
+            seat.awake_since = seat.last_used = now
+            self._count_switch(model, now)
+        return self._switched(model, Phase.WAKING, Phase.AWAKE, ok=ok, now=now, reason=reason)
 
     def tick(self, *, now: float) -> list[Order]:
         """Time has passed; call it at ``next_tick``."""
@@ -184,157 +162,230 @@ class Arbiter:
 
     def next_tick(self, now: float) -> float | None:
         """Return the earliest time at which waiting alone changes something, or None."""
-        moments = [waiter.deadline for seat in self._seats.values() for waiter in seat.waiters]
+        policy = self._policy
+        moments = [self._deadlines[0][0]] if self._deadlines else []
         for seat in self._seats.values():
-            if seat.phase is Phase.AWAKE:
-                moments.append(seat.awake_since + self._policy.min_residency_seconds)
-                moments.append(seat.last_used + self._policy.idle_seconds)
-            moments += [waiter.since + self._policy.max_wait_seconds for waiter in seat.waiters]
-        later = [moment for moment in moments if moment > now]
-        return min(later) if later and any(seat.waiters for seat in self._seats.values()) else None
+            if seat.phase is Phase.DRAINING:
+                moments.append(seat.draining_since + policy.drain_seconds)
+                if seat.revoked_at is not None:
+                    moments.append(seat.revoked_at + policy.revoke_seconds)
+        if any(seat.wants_in for seat in self._seats.values()):
+            for seat in self._seats.values():
+                if seat.phase is Phase.AWAKE:
+                    moments += [seat.awake_since + policy.min_residency_seconds, seat.awake_since + self._residency]
+                    moments.append(seat.last_used + policy.idle_seconds)
+                elif seat.wants_in:
+                    moments.append(seat.waits_since + policy.max_wait_seconds)
+        return min((moment for moment in moments if now < moment < math.inf), default=None)
 
     def view(self, now: float) -> tuple[SeatView, ...]:
         """Return every model's state for status and metrics."""
-        return tuple(
-            SeatView(
-                seat.member.name,
-                seat.phase,
-                len(seat.leases),
-                len(seat.waiters),
-                max((now - waiter.since for waiter in seat.waiters), default=0.0),
-            )
-            for seat in self._seats.values()
-        )
+        return tuple(seat.view(now) for seat in self._seats.values())
+
+    def phase(self, model: str) -> Phase:
+        """Return where *model* is."""
+        return self._seats[model].phase
 
     # --- decisions --------------------------------------------------------------------------------------------
 
-    def _switched(self, model: str, phase: Phase, *, ok: bool, now: float) -> list[Order]:
+    def _switched(self, model: str, before: Phase, after: Phase, *, ok: bool, now: float, reason: str) -> list[Order]:
         seat = self._seats[model]
-        if self._candidate == model:
-            self._candidate = None
+        if seat.phase is not before:  # it died, or was taken out, while the order was under way
+            return []
+        seat.resting = False
         if ok:
-            seat.phase = phase
+            seat.phase = after
+            self._arrived(seat)
             return self._decide(now)
+        why = f"{model} failed to switch and is being started again{f': {reason}' if reason else ''}"
+        return [*self._break(seat, why), *self._decide(now)]
+
+    def _break(self, seat: Seat, reason: str) -> list[Order]:
+        orders = self._clear(seat, reason)
         seat.phase = Phase.BROKEN
-        seat.leases.clear()
-        refused = [
-            Refuse(waiter.lease, f"{model} failed to switch and is being started again", self._retry_after())
-            for waiter in seat.waiters
-        ]
+        self._arrived(seat)
+        return [*orders, Restart(seat.member.name, reason)]
+
+    def _clear(self, seat: Seat, reason: str) -> list[Order]:
+        """Refuse all who wait, and forget the leases that are out: their engine is gone or will be."""
+        refused: list[Order] = [Refuse(lease, reason, self._retry_after()) for lease in seat.waiters]
+        for lease in (*seat.waiters, *seat.leases):
+            del self._where[lease]
         seat.waiters.clear()
-        self._reprieve()
-        return [*refused, *self._decide(now)]
+        seat.leases.clear()
+        seat.resting = False
+        return refused
+
+    def _arrived(self, seat: Seat) -> None:
+        """The way of the chosen model has ended, well or not; without one, those who drained for it serve again."""
+        if self._candidate == seat.member.name:
+            self._candidate = None
+        if self._candidate is None:
+            self._sleeps_ordered = None
+            self._reprieve()
 
     def _reprieve(self) -> None:
-        """Let draining models serve again when nobody is coming in for them any more."""
-        if self._candidate is None:
-            for seat in self._seats.values():
-                if seat.phase is Phase.DRAINING:
-                    seat.phase = Phase.AWAKE
+        for seat in self._seats.values():
+            if seat.phase is Phase.DRAINING and not seat.resting and seat.revoked_at is None:
+                seat.phase = Phase.AWAKE
+
+    def _count_switch(self, model: str, now: float) -> None:
+        if self._candidate == model and self._sleeps_ordered is not None:
+            self.switches += 1
+            self.switch_seconds.append(now - self._promised)
+            self._last_switch_seconds = now - self._sleeps_ordered
 
     def _decide(self, now: float) -> list[Order]:
-        orders: list[Order] = [*self._expire(now), *self._grant(now)]
+        orders: list[Order] = [*self._expire(now), *self._end_overdue_drains(now), *self._grant(now)]
         if self._candidate is not None and not self._on_its_way(self._seats[self._candidate]):
-            self._candidate = None
-            self._reprieve()
+            self._arrived(self._seats[self._candidate])
             orders += self._grant(now)
         if self._candidate is None:
             self._candidate = self._choose(now)
-        if self._candidate is not None:
-            orders += self._advance(self._seats[self._candidate])
-        return orders
+        return [*orders, *self._sleeps(now), *self._bring_in()]
 
-    def _on_its_way(self, newcomer: _Seat) -> bool:
+    def _on_its_way(self, newcomer: Seat) -> bool:
         """Whether the chosen model is still waited for and can still come in."""
-        if newcomer.phase is Phase.WAKING:
+        if newcomer.phase in (Phase.WAKING, Phase.STARTING):
             return True
-        return bool(newcomer.waiters) and (self._fits(newcomer) or bool(self._leaving()))
+        return newcomer.wants_in and (self._fits(newcomer) or any(self._leaves(seat) for seat in self._seats.values()))
 
     def _expire(self, now: float) -> list[Order]:
         refused: list[Order] = []
-        for seat in self._seats.values():
-            for waiter in [waiter for waiter in seat.waiters if waiter.deadline <= now]:
-                seat.waiters.remove(waiter)
-                waited = f"{now - waiter.since:.1f} s"
-                refused.append(
-                    Refuse(
-                        waiter.lease,
-                        f"{seat.member.name} did not get the device within {waited}",
-                        self._retry_after(),
-                    )
-                )
+        while self._deadlines and self._deadlines[0][0] <= now:
+            lease = heapq.heappop(self._deadlines)[1]
+            seat = self._where.get(lease)
+            if seat is None or lease not in seat.waiters:
+                continue
+            waited = now - seat.waiters.pop(lease)
+            del self._where[lease]
+            reason = f"{seat.member.name} did not get the device within {waited:.1f} s"
+            refused.append(Refuse(lease, reason, self._retry_after()))
         return refused
+
+    def _end_overdue_drains(self, now: float) -> list[Order]:
+        orders: list[Order] = []
+        policy = self._policy
+        for seat in self._seats.values():
+            if seat.phase is not Phase.DRAINING or not seat.leases:
+                continue
+            if seat.revoked_at is None and now >= seat.draining_since + policy.drain_seconds:
+                seat.revoked_at = now
+                reason = f"another model needs the device, and this request ran on for {policy.drain_seconds:g} s"
+                orders += [Revoke(lease, reason) for lease in sorted(seat.leases)]
+            elif seat.revoked_at is not None and now >= seat.revoked_at + policy.revoke_seconds:
+                orders += self._break(seat, f"{seat.member.name} has requests that do not end, and is started again")
+        return orders
 
     def _grant(self, now: float) -> list[Order]:
         granted: list[Order] = []
         for seat in self._seats.values():
             if seat.phase is Phase.AWAKE and seat.waiters:
-                for waiter in seat.waiters:
-                    seat.leases.add(waiter.lease)
-                    granted.append(Grant(waiter.lease))
+                granted += [Grant(lease) for lease in seat.waiters]
+                seat.leases.update(seat.waiters)
                 seat.waiters.clear()
                 seat.last_used = now
         return granted
 
     def _choose(self, now: float) -> str | None:
-        """Pick the sleeping model whose turn it is, if the device can be had for it, and drain those that must go."""
-        waiting = [seat for seat in self._seats.values() if seat.phase is Phase.ASLEEP and seat.waiters]
+        """Pick the model whose turn it is, if the device can be had for it, and drain those that must go."""
+        waiting = [seat for seat in self._seats.values() if seat.wants_in]
         waiting.sort(key=lambda seat: self._urgency(seat, now), reverse=True)
         for seat in waiting:
             victims = self._victims(seat, now)
             if victims is not None:
                 for victim in victims:
-                    victim.phase = Phase.DRAINING
-                self.switches += 1 if victims else 0
+                    victim.drain(now)
+                self._promised, self._sleeps_ordered = now, None
                 return seat.member.name
+            if self._is_overdue(seat, now):  # others would take its place again and again
+                return None
         return None
 
-    def _urgency(self, seat: _Seat, now: float) -> tuple[bool, int, float]:
-        oldest = now - min(waiter.since for waiter in seat.waiters)
-        return (oldest >= self._policy.max_wait_seconds, seat.member.priority, oldest)
+    def _is_overdue(self, seat: Seat, now: float) -> bool:
+        return now >= seat.waits_since + self._policy.max_wait_seconds
 
-    def _victims(self, newcomer: _Seat, now: float) -> list[_Seat] | None:
+    def _urgency(self, seat: Seat, now: float) -> tuple[bool, bool, float, float]:
+        """Overdue ones by age, then those with requests by priority and age, then mere starts.
+
+        Of mere starts the one that is least wanted is first, since the last one stays awake.
+        """
+        if self._is_overdue(seat, now):
+            return (True, True, 0.0, -seat.waits_since)
+        if seat.waiters:
+            return (False, True, seat.member.priority, -seat.waits_since)
+        warm = math.inf if seat.member.keep_warm else -seat.member.priority
+        return (False, False, warm, seat.index)
+
+    def _victims(self, newcomer: Seat, now: float) -> list[Seat] | None:
         """Return the models that must sleep for *newcomer*, none if it fits beside them, None if it must wait."""
         missing = newcomer.member.need_bytes - self._free_bytes()
-        victims: list[_Seat] = []
-        overdue = self._urgency(newcomer, now)[0]
-        may_go = [seat for seat in self._seats.values() if self._may_go(seat, now, overdue=overdue)]
-        # Idle ones first, then the one that was used longest ago.
-        may_go.sort(key=lambda seat: (bool(seat.leases), seat.last_used))
+        missing -= sum(seat.member.need_bytes for seat in self._seats.values() if self._leaves(seat))
+        if missing <= 0:
+            return []
+        may_go = [seat for seat in self._seats.values() if self._may_go(seat, newcomer, now)]
+        # Idle ones first, then those of low priority, then the one that was used longest ago.
+        may_go.sort(key=lambda seat: (bool(seat.leases), seat.member.priority, seat.last_used))
+        victims: list[Seat] = []
         for seat in may_go:
-            if missing <= 0:
-                break
-            victims.append(seat)
-            missing -= seat.member.need_bytes
+            if missing > 0:
+                victims.append(seat)
+                missing -= seat.member.need_bytes
+        for seat in tuple(victims):  # a large one at the end may make earlier ones needless
+            if missing + seat.member.need_bytes <= 0:
+                victims.remove(seat)
+                missing += seat.member.need_bytes
         return victims if missing <= 0 else None
 
-    def _may_go(self, seat: _Seat, now: float, *, overdue: bool) -> bool:
+    @property
+    def _residency(self) -> float:
+        policy = self._policy
+        return max(policy.min_residency_seconds, policy.residency_per_switch * self._last_switch_seconds)
+
+    def _may_go(self, seat: Seat, newcomer: Seat, now: float) -> bool:
         if seat.phase is not Phase.AWAKE or seat.member.keep_warm:
             return False
-        rested = now >= seat.awake_since + self._policy.min_residency_seconds
-        idle = not seat.leases and now >= seat.last_used + self._policy.idle_seconds
-        return rested or overdue or idle
+        if not seat.leases and now >= seat.last_used + self._policy.idle_seconds:
+            return True
+        if now < seat.awake_since + self._policy.min_residency_seconds:
+            return False
+        if self._is_overdue(newcomer, now) or seat.member.priority < newcomer.member.priority:
+            return True
+        return seat.member.priority == newcomer.member.priority and now >= seat.awake_since + self._residency
 
     def _free_bytes(self) -> int:
         return self._capacity - sum(seat.member.need_bytes for seat in self._seats.values() if seat.holds_memory)
 
-    def _advance(self, newcomer: _Seat) -> list[Order]:
-        """Order the next steps towards waking *newcomer*."""
+    def _sleeps(self, now: float) -> list[Order]:
+        """Order to sleep who has drained."""
         orders: list[Order] = []
-        for seat in self._leaving():
+        for seat in self._seats.values():
             if seat.phase is Phase.DRAINING and not seat.leases:
                 seat.phase = Phase.SLEEPING
+                if self._candidate is not None and self._sleeps_ordered is None:
+                    self._sleeps_ordered = now
                 orders.append(Sleep(seat.member.name))
-        if newcomer.phase is Phase.ASLEEP and self._fits(newcomer):
-            newcomer.phase = Phase.WAKING
-            orders.append(Wake(newcomer.member.name))
         return orders
 
-    def _fits(self, newcomer: _Seat) -> bool:
+    def _bring_in(self) -> list[Order]:
+        """Order the chosen model to wake or start, once there is room."""
+        if self._candidate is None:
+            return []
+        newcomer = self._seats[self._candidate]
+        if not newcomer.wants_in or not self._fits(newcomer):
+            return []
+        if newcomer.phase is Phase.ASLEEP:
+            newcomer.phase = Phase.WAKING
+            return [Wake(newcomer.member.name)]
+        newcomer.phase, newcomer.start_asked = Phase.STARTING, None
+        return [Start(newcomer.member.name)]
+
+    def _fits(self, newcomer: Seat) -> bool:
         return self._free_bytes() >= newcomer.member.need_bytes
 
-    def _leaving(self) -> list[_Seat]:
-        return [seat for seat in self._seats.values() if seat.phase in (Phase.DRAINING, Phase.SLEEPING)]
+    @staticmethod
+    def _leaves(seat: Seat) -> bool:
+        return seat.phase in (Phase.DRAINING, Phase.SLEEPING, Phase.BROKEN)
 
     def _retry_after(self) -> float:
         return max(1.0, self._policy.min_residency_seconds)
