@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scaling.rules import make_rule
@@ -87,8 +88,30 @@ def test_the_policies_hold_in_any_load(series: list[float | None], start: int) -
     assert all(sum(gone[at : at + 8]) <= 1 for at in range(len(gone)))
 
 
+@settings(max_examples=40)
 @given(st.floats(0, 300), st.integers(1, 8))
 def test_a_steady_load_comes_to_rest(load: float, start: int) -> None:
-    """No flapping: what is reached after an hour stays."""
-    found = drive(make_rule(), [load] * 400, start=start)
-    assert len(set(found[240:])) == 1
+    """No flapping: what is reached after forty minutes stays."""
+    found = drive(make_rule(), [load] * 200, start=start)
+    assert len(set(found[160:])) == 1
+
+
+def drive_idle(loads: Sequence[float | None], *, start: int) -> list[int]:
+    """Like ``drive``, with a rule that lets the last replica go after a minute without load."""
+    rule = replace(make_rule(min_replicas=0, down=DOWN), idle_seconds=60)
+    return drive(rule, loads, start=start)
+
+
+def test_an_idle_pool_goes_away() -> None:
+    """After its time, at once, and not before."""
+    assert drive_idle([20] + [0] * 6, start=2) == [2] * 4 + [0] * 3
+
+
+def test_a_request_wakes_the_pool() -> None:
+    """With one replica, and with more as soon as that is there."""
+    assert drive_idle([0, 0, 0, 0, 0, 1, 80], start=0) == [0, 0, 0, 0, 0, 1, 3]
+
+
+def test_an_unknown_load_is_not_idle() -> None:
+    """A pool whose numbers are away is left alone."""
+    assert drive_idle([20] + [None] * 20, start=2) == [2] * 21

@@ -25,6 +25,8 @@ class History:
     """When, and how many replicas the load asked for."""
     changes: tuple[tuple[float, int], ...] = ()
     """When, and how many replicas came (positive) or went (negative)."""
+    active_at: float | None = None
+    """When there was last something to do; only looked at where a pool may have no replica."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def decide(rule: Rule, history: History, now: float, replicas: int, values: Mapp
         values: The triggers' values by name; None for one that is not known.
     """
     history = _without_old(history, rule, now)
+    if rule.min_replicas == 0:
+        history = _with_activity(rule, history, now, values)
+        if not replicas or _idle(rule, history, now):
+            found = 1 if _woken(rule, values) else 0
+            return Decision(found, found, history)  # KEDA's own step, which the HPA's policies do not count
     asked = desired(rule, values, replicas)
     if not rule.floor <= replicas <= rule.max_replicas:
         # Somebody set another number by hand: back into the bounds at once, as the HPA does.
@@ -61,6 +68,21 @@ def decide(rule: Rule, history: History, now: float, replicas: int, values: Mapp
     found = _limited(rule, history, now, replicas, stable)
     noted = replace(history, recommendations=(*history.recommendations, (now, asked)))
     return Decision(found, asked, _changed(noted, now, found - replicas))
+
+
+def _with_activity(rule: Rule, history: History, now: float, values: Mapping[str, float | None]) -> History:
+    """Return the history with its new ``active_at``; a value that is not known counts as activity."""
+    active = any(values.get(trigger.name) != 0 for trigger in rule.triggers)
+    return replace(history, active_at=now) if active or history.active_at is None else history
+
+
+def _idle(rule: Rule, history: History, now: float) -> bool:
+    return history.active_at is not None and now - history.active_at >= rule.idle_seconds
+
+
+def _woken(rule: Rule, values: Mapping[str, float | None]) -> bool:
+    """Whether any trigger is known to be above zero, which is what wakes a pool in KEDA."""
+    return any((values.get(trigger.name) or 0) > 0 for trigger in rule.triggers)
 
 
 def _stabilised(rule: Rule, history: History, now: float, replicas: int, asked: int) -> int:
@@ -104,9 +126,10 @@ def _changed(history: History, now: float, change: int) -> History:
 def _without_old(history: History, rule: Rule, now: float) -> History:
     window = max(rule.up.window_seconds, rule.down.window_seconds)
     period = max(_periods(rule.up, rule.down))
-    return History(
-        tuple(entry for entry in history.recommendations if entry[0] > now - window),
-        tuple(entry for entry in history.changes if entry[0] > now - period),
+    return replace(
+        history,
+        recommendations=tuple(entry for entry in history.recommendations if entry[0] > now - window),
+        changes=tuple(entry for entry in history.changes if entry[0] > now - period),
     )
 
 
