@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tritonfleet
-from tritonfleet.cli import client, console, deploy, doctor, fleet, key, plan, repository, runtime, spec
+from tritonfleet.cli import client, console, deploy, doctor, fleet, key, observe, plan, repository, runtime, spec
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(runtime.app, name="runtime")
 app.add_typer(repository.app, name="repository")
 app.add_typer(key.app, name="key")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(observe.app, name="observe")
 
 
 def _show_version(wanted: bool) -> None:
