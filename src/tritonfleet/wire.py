@@ -12,6 +12,7 @@ The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its
     GET  /v1/history?after=T         -> {"times": [...], "models": {NAME: {column: [...]}}}; T in seconds since 1970
     GET  /v1/memory                  -> {"pools": [...], "notes": [...]}; what the plan gives to each model, in bytes
     GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton`, `gateway` or `supervisor`
+    GET  /v1/metrics                 -> text/plain; Prometheus: engines, bridge, GPUs, supervisor, merged
     POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains
 
 An error is ``{"error": {"message": ..., "kind": CLASS_OF_FleetError}}`` with that class's HTTP status.
@@ -25,6 +26,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 ModelState = Literal["stopped", "starting", "ready", "restarting", "draining", "stopping", "failed"]
+FleetState = Literal["starting", "ready", "degraded", "draining", "stopping"]
 
 #: Environment variable through which Triton's children learn the path of the control socket.
 CONTROL_VARIABLE = "TRITONFLEET_CONTROL"
@@ -116,7 +118,7 @@ class FleetStatus:
 
     fleet: str
     pid: int
-    state: Literal["starting", "ready", "degraded", "draining", "stopping"]
+    state: FleetState
     uptime_seconds: float
     doors: dict[str, str] = field(default_factory=dict)
     """Door name to ``host:port``."""

@@ -179,11 +179,11 @@ class Stage:
             return answer.status, decoded, {name.lower(): value for name, value in answer.headers.items()}
 
     async def metric(self, line: str) -> float:
-        """Return the value of one line of /metrics, 0 when it is missing."""
+        """Return the value of one line of /metrics, written without the fleet's label; 0 when it is missing."""
         async with self.session.get("/metrics") as answer:
             for found in (await answer.text()).splitlines():
                 name, _, value = found.rpartition(" ")
-                if name == line:
+                if name.replace('{fleet="",', "{") == line:
                     return float(value)
         return 0.0
 

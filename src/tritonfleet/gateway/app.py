@@ -24,11 +24,12 @@ from tritonfleet.gateway.board import Board
 from tritonfleet.gateway.command import GatewayOptions
 from tritonfleet.gateway.console import Console
 from tritonfleet.gateway.core import Core
-from tritonfleet.gateway.keys import ANYBODY, Caller
+from tritonfleet.gateway.fleet_metrics import FleetMetrics
 from tritonfleet.gateway.names import Target
 from tritonfleet.gateway.problem import Problem
 from tritonfleet.gateway.relay import Kind, Relay
 from tritonfleet.gateway.routes import RouteWatch
+from tritonfleet.metrics.text import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ class Pages:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._fleet_metrics = FleetMetrics(
+            core.options.control, core.options.fleet, lambda: core.metrics.exposition(folder)
+        )
         self._created = int(time.time())
 
     async def models(self, request: Request) -> Response:
@@ -83,10 +88,8 @@ class Pages:
         return JSONResponse({"status": "ready" if serves else "not ready", "models": states}, 200 if serves else 503)
 
     async def metrics(self, _: Request) -> Response:
-        """Return the gateway's own metrics in Prometheus' text format."""
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        text, content_type = await asyncio.to_thread(self._core.metrics.exposition, folder)
-        return Response(text, headers={"content-type": content_type})
+        """Return the metrics of the whole fleet in Prometheus' text format."""
+        return Response(await self._fleet_metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     async def stored_response(self, _: Request) -> Response:
         """Say that answers are not kept."""
@@ -112,10 +115,10 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
     """Return the application of one worker."""
     core = Core(options, board)
     pages = Pages(core)
+    console = Console(core)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-    console = Console(core)
         watch = RouteWatch(options.control, core.update)
         tasks = [
             asyncio.create_task(watch.run(), name="the watch on the routes"),
@@ -132,10 +135,10 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await core.engines.close()
+            await console.close()
 
     routes = [
         *(Route(kind.path, Relay(kind, core), methods=["POST"]) for kind in KINDS),
-            await console.close()
         Route("/v1/models", pages.models),
         Route("/v1/models/{name:path}", pages.model),
         Route("/v1/responses/{name}", pages.stored_response, methods=["GET", "DELETE"]),
@@ -144,10 +147,10 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
         Route("/health/ready", pages.ready),
         Route("/health/live", pages.live),
         Route("/metrics", pages.metrics),
+        *console.routes,
     ]
     return Starlette(
         routes=routes,
-        *console.routes,
         middleware=[Middleware(KeyGate, keys=core.keys, token=core.admin_token)],
         exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

@@ -32,7 +32,7 @@ class Core:
         self.names = Names()
         self.heard = asyncio.Event()
         """Set once the routes were heard of."""
-        self.metrics = Metrics()
+        self.metrics = Metrics(options.fleet)
         self.engines = Engines(board)
         self.keys = KeyRing(Path(options.keys) if options.keys else None)
         self.admin_token = AdminToken(Path(options.admin_token) if options.admin_token else None)
@@ -53,6 +53,8 @@ class Core:
         self.names = Names(routes)
         self.heard.set()
         self._replicas = {route.model: len(route.endpoints) for route in routes}
+        for model in self._replicas:
+            self.metrics.expect(model)
         for line in self._lines.values():
             line.advance()
 

@@ -1,4 +1,4 @@
-"""The gateway's own metrics, each in one table with its labels and unit; safe with several workers.
+"""The gateway's own metrics, from the table; safe with several workers.
 
 With several workers prometheus_client keeps the numbers in files (PROMETHEUS_MULTIPROC_DIR, set by the parent of the
 workers before they start), and whichever worker is asked adds them up.
@@ -7,18 +7,13 @@ workers before they start), and whichever worker is asked adds them up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from tritonfleet.metrics.merge import Changes, Page, Reader
+from tritonfleet.metrics.table import METRICS, Metric
 
 PREFIX = "tritonfleet_gateway_"
 
@@ -38,75 +33,51 @@ Name = Literal[
     "key_tokens",
 ]
 
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric: what is exposed, and what it means."""
-
-    exposed: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-    """What is counted, with its unit."""
-
-
-TABLE: Mapping[Name, Metric] = {
-    "requests": Metric(
-        "requests_total",
-        "counter",
-        ("model", "path", "status", "src"),
-        "Requests that were answered; src says who made the answer.",
-    ),
-    "in_flight": Metric("requests_in_flight", "gauge", ("model",), "Requests that an engine works on now."),
-    "waiting": Metric("requests_waiting", "gauge", ("model",), "Requests that wait in the gateway for their turn."),
-    "wait_seconds": Metric("wait_seconds", "histogram", ("model",), "Time in the gateway's line, in seconds."),
-    "ttft_seconds": Metric(
-        "time_to_first_token_seconds",
-        "histogram",
-        ("model",),
-        "Time from a streamed request's headers to the first bytes of its answer, in seconds.",
-    ),
-    "request_seconds": Metric(
-        "request_seconds",
-        "histogram",
-        ("model",),
-        "Time from a request's headers to the end of its answer, in seconds.",
-    ),
-    "retries": Metric("retries_total", "counter", ("model",), "Requests that were sent again to another replica."),
-    "refused": Metric(
-        "refused_total", "counter", ("code",), "Requests that the gateway itself refused, by error code."
-    ),
-    "client_gone": Metric(
-        "client_gone_total", "counter", ("model",), "Requests whose client went away before the end of the answer."
-    ),
-    "key_requests": Metric("key_requests_total", "counter", ("key",), "Requests by API key (its id)."),
-    "key_tokens": Metric(
-        "key_tokens_total", "counter", ("key",), "Tokens, prompt and answer, of API keys with a token limit."
-    ),
+_EXPOSED: Mapping[Name, str] = {
+    "requests": "requests_total",
+    "in_flight": "requests_in_flight",
+    "waiting": "requests_waiting",
+    "wait_seconds": "wait_seconds",
+    "ttft_seconds": "time_to_first_token_seconds",
+    "request_seconds": "request_seconds",
+    "retries": "retries_total",
+    "refused": "refused_total",
+    "client_gone": "client_gone_total",
+    "key_requests": "key_requests_total",
+    "key_tokens": "key_tokens_total",
 }
+TABLE: Mapping[Name, Metric] = {name: METRICS[PREFIX + exposed] for name, exposed in _EXPOSED.items()}
 
 
 class Metrics:
     """The metrics of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: str = "") -> None:
         self._registry = CollectorRegistry()
+        self._reader = Reader(Changes({"fleet": fleet}))
+        self._reading = Lock()
         self.counters: dict[Name, Counter] = {}
         self.gauges: dict[Name, Gauge] = {}
         self.histograms: dict[Name, Histogram] = {}
         for name, metric in TABLE.items():
-            exposed = PREFIX + metric.exposed
+            labels = [label for label in metric.labels if label != "fleet"]  # it stands on every series of the page
             match metric.kind:
                 case "counter":
-                    self.counters[name] = Counter(exposed, metric.help, metric.labels, registry=self._registry)
+                    self.counters[name] = Counter(metric.name, metric.help, labels, registry=self._registry)
                 case "gauge":
                     self.gauges[name] = Gauge(
-                        exposed, metric.help, metric.labels, registry=self._registry, multiprocess_mode="livesum"
+                        metric.name, metric.help, labels, registry=self._registry, multiprocess_mode="livesum"
                     )
                 case "histogram":
                     self.histograms[name] = Histogram(
-                        exposed, metric.help, metric.labels, registry=self._registry, buckets=_SECONDS
+                        metric.name, metric.help, labels, registry=self._registry, buckets=_SECONDS
                     )
+
+    def expect(self, model: str) -> None:
+        """Show *model*'s series from now on, at zero: nothing was counted so far, which is known."""
+        for name, metric in TABLE.items():
+            if metric.labels == ("fleet", "model"):
+                self._family(name).labels(model)
 
     def count(self, name: Name, *labels: str, amount: float = 1) -> None:
         """Add to a counter."""
@@ -120,10 +91,17 @@ class Metrics:
         """Set a gauge."""
         self.gauges[name].labels(*labels).set(value)
 
-    def exposition(self, folder: str | None) -> tuple[bytes, str]:
-        """Return the text of /metrics and its content type; *folder* is where several workers keep their numbers."""
+    def _family(self, name: Name) -> Counter | Gauge | Histogram:
+        return self.counters.get(name) or self.gauges.get(name) or self.histograms[name]
+
+    def exposition(self, folder: str | None) -> str:
+        """Return the gateway's families, in any thread; *folder* is where several workers keep their numbers."""
         registry = self._registry
         if folder is not None:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        text = generate_latest(registry).decode()
+        page = Page()
+        with self._reading:
+            page.add(self._reader.read(text))
+        return page.text()

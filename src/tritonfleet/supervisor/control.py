@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tritonfleet.errors import FleetError, UsageError
+from tritonfleet.metrics.text import CONTENT_TYPE
 from tritonfleet.supervisor.process import tail
 from tritonfleet.wire import dump
 
@@ -38,6 +39,7 @@ class ControlServer:
         app.router.add_get("/v1/history", self._history)
         app.router.add_get("/v1/memory", self._memory)
         app.router.add_get("/v1/logs/{name}", self._logs)
+        app.router.add_get("/v1/metrics", self._metrics)
         app.router.add_post("/v1/stop", self._stop)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
@@ -91,6 +93,9 @@ class ControlServer:
         lines = min(int(request.query.get("lines", "200")), MAX_LOG_LINES)
         paths = self._fleet.log_paths(request.match_info["name"])
         return web.Response(text="\n".join(tail(path, lines, window=1 << 20) for path in paths))
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=await self._fleet.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _stop(self, request: web.Request) -> web.Response:
         body = await _body(request)

@@ -16,12 +16,14 @@ from tritonfleet.errors import EngineFailed, FleetError, TritonFailed, UsageErro
 from tritonfleet.gateway.admin import write_token
 from tritonfleet.gateway.command import command as gateway_command
 from tritonfleet.gateway.command import options_of
+from tritonfleet.metrics.gpu import GpuReader
 from tritonfleet.supervisor.control import ControlServer
 from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.factory import UnitFactory
 from tritonfleet.supervisor.history import History
 from tritonfleet.supervisor.load import LOAD_SECONDS
 from tritonfleet.supervisor.memory_map import MemoryMap
+from tritonfleet.supervisor.metrics import MetricsPage
 from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.triton import reachable
@@ -56,6 +58,7 @@ class Fleet:
         self._factory = UnitFactory(prepared, self._spawner, self._on_engine_changed)
         self.history = History()
         self.memory = MemoryMap(prepared)
+        self.metrics = MetricsPage(self, self._spec.pool_of, gpus=GpuReader() if prepared.machine.gpus else None)
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(
             prepared.triton,
@@ -185,10 +188,10 @@ class Fleet:
         Raises TritonFailed when tritonserver was given up.
         """
         self._layout.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_token(self._layout.admin_token_file)
         await self._spawner.start_janitor(unlink=[self._layout.sockets], shm=[self._shm_prefix])
         try:
             await self._control.start()
-        write_token(self._layout.admin_token_file)
             self._units = self._factory.all()
             for unit in self._units.values():
                 if unit.spec.load:
@@ -207,6 +210,7 @@ class Fleet:
             stopping.cancel()
             await self._take_down(triton)
         finally:
+            await self.metrics.close()
             await self._control.close()
             self._spawner.close()
         if self._exit_reason is not None:
@@ -231,14 +235,15 @@ class Fleet:
         options = options_of(
             self._spec.gateway,
             door,
+            fleet=self._spec.name,
             control=str(self._layout.control_socket),
             keys=str(self._layout.keys_file),
+            admin_token=str(self._layout.admin_token_file),
             drain_seconds=self._spec.lifecycle.drain_seconds,
             cores=len(self._prepared.cores),
         )
 
         async def build() -> Command:
-            admin_token=str(self._layout.admin_token_file),
             return Command(gateway_command(options), {})
 
         return Engine(

@@ -1,0 +1,213 @@
+"""The supervisor's share of the fleet's one page: engines, bridge, GPUs and its own knowledge, merged.
+
+The gateway puts its own metrics beside it and serves the whole. All scrapers share one recent page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from tritonfleet import __version__
+from tritonfleet.engines.base import Call
+from tritonfleet.metrics.gpu import GpuReader, NoGpus, gpu_text
+from tritonfleet.metrics.merge import Changes, Family, Page
+from tritonfleet.metrics.names import renamed
+from tritonfleet.metrics.text import family
+from tritonfleet.spec.models import ModelSpec
+from tritonfleet.supervisor.probe import EngineHttp
+from tritonfleet.supervisor.scrape import SECONDS, Scraper, Target, Unreadable
+from tritonfleet.supervisor.state_metrics import replica_labels, state_text
+from tritonfleet.supervisor.triton import reachable
+from tritonfleet.supervisor.unit import ModelUnit
+from tritonfleet.wire import Endpoint, FleetStatus, ModelState
+
+log = logging.getLogger(__name__)
+
+#: A page that is not older than this serves the next scraper as well.
+SHARED_SECONDS = 0.5
+#: States in which an engine can tell its metrics.
+_TELLING: tuple[ModelState, ...] = ("ready", "draining")
+#: Triton's metrics port has what NVIDIA's backend would tell beside them, which the engines tell better.
+_BRIDGE = "tritonfleet_bridge_"
+_TRITON = "triton"
+
+
+class Watched(Protocol):
+    """What is needed of a fleet."""
+
+    def status(self) -> FleetStatus:
+        """Return the state of everything."""
+        ...
+
+    def unit(self, name: str) -> ModelUnit:
+        """Return one model."""
+        ...
+
+
+class MetricsPage:
+    """Makes the page when it is asked for."""
+
+    def __init__(
+        self,
+        fleet: Watched,
+        pool_of: Callable[[ModelSpec], str],
+        *,
+        gpus: GpuReader | None = None,
+        share_text: Callable[[], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """*share_text* tells of models that take turns; *gpus* is read only where it is given."""
+        self._fleet = fleet
+        self._pool_of = pool_of
+        self._gpus = gpus
+        self._share_text = share_text
+        self._clock = clock
+        self._scraper = Scraper()
+        self._triton: tuple[Endpoint, EngineHttp] | None = None
+        self._reading_gpus: asyncio.Task[str] | None = None
+        self._page = ""
+        self._made_at = float("-inf")
+        self._making: asyncio.Task[str] | None = None
+        self._silent: set[object] = set()
+
+    async def text(self) -> str:
+        """Return the page, made now or half a second ago; it takes a little more than a second at the most."""
+        if self._making is None:
+            if self._clock() - self._made_at <= SHARED_SECONDS:
+                return self._page
+            self._making = asyncio.create_task(self._make(), name="metrics")
+            self._making.add_done_callback(self._made)
+        return await asyncio.shield(self._making)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.gather(self._making, return_exceptions=True)
+        if self._triton is not None:
+            await self._triton[1].close()
+
+    def _made(self, task: asyncio.Task[str]) -> None:
+        self._making = None
+        if not task.cancelled() and task.exception() is None:
+            self._page, self._made_at = task.result(), self._clock()
+
+    async def _make(self) -> str:
+        status = self._fleet.status()
+        units = {model.model: self._fleet.unit(model.model) for model in status.models}
+        pools = {name: self._pool_of(unit.spec) for name, unit in units.items()}
+        engines = _targets(status, units, pools)
+        triton = await self._triton_target(status)
+        started = self._clock()
+        (*pages, bridge), gpus = await asyncio.gather(
+            self._scraper.read([*engines.values(), triton]), self._gpu_text(status.fleet)
+        )
+        took = self._clock() - started
+        read = dict(zip(engines, pages, strict=True))
+        page = Page()
+        for key, found in [*read.items(), (_TRITON, bridge)]:
+            self._note(key, found)
+            if not isinstance(found, Unreadable):
+                page.add(found)
+        parts = {"supervisor": True, _TRITON: not isinstance(bridge, Unreadable)}
+        if self._gpus is not None:
+            parts["gpu"] = bool(gpus)
+        return "".join(
+            (
+                page.text(),
+                state_text(status, pools, __version__),
+                _scrape_text(status, pools, read),
+                family(
+                    "tritonfleet_scrape_part_up", [((status.fleet, part), well) for part, well in sorted(parts.items())]
+                ),
+                family("tritonfleet_scrape_seconds", [((status.fleet,), took)]),
+                self._share_text(),
+                gpus,
+            )
+        )
+
+    async def _triton_target(self, status: FleetStatus) -> Target:
+        host, _, port = status.doors["metrics"].rpartition(":")
+        endpoint = Endpoint(host=reachable(host), port=int(port))
+        if self._triton is None:
+            self._triton = (endpoint, EngineHttp(endpoint))
+        changes = Changes({"fleet": status.fleet}, only=(_BRIDGE,))
+        return Target(_TRITON, self._triton[1], Call("GET", "/metrics"), changes)
+
+    async def _gpu_text(self, fleet: str) -> str:
+        """Return the GPUs' families, nothing if NVML does not answer in time."""
+        if self._gpus is None:
+            return ""
+        if self._reading_gpus is None:  # else an earlier reading hangs in the driver
+            self._reading_gpus = asyncio.create_task(self._read_gpus(self._gpus, fleet))
+            self._reading_gpus.add_done_callback(self._gpus_read)
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await asyncio.shield(self._reading_gpus)
+        except TimeoutError:
+            return ""
+
+    def _gpus_read(self, _: asyncio.Task[str]) -> None:
+        self._reading_gpus = None
+
+    async def _read_gpus(self, gpus: GpuReader, fleet: str) -> str:
+        try:
+            readings = await asyncio.to_thread(gpus.read)
+        except NoGpus as err:
+            self._note("gpu", Unreadable(str(err)))
+            return ""
+        self._note("gpu", [])
+        return gpu_text(readings, fleet, socket.gethostname())
+
+    def _note(self, key: object, found: Sequence[Family] | Unreadable) -> None:
+        """Log what cannot be read, once, and when it can be read again."""
+        if isinstance(found, Unreadable):
+            if key not in self._silent and key != _TRITON:
+                log.warning("metrics of %s: %s", _shown(key), found)
+            self._silent.add(key)
+        elif key in self._silent:
+            self._silent.discard(key)
+            log.info("metrics of %s: read again", _shown(key))
+
+
+def _targets(
+    status: FleetStatus, units: Mapping[str, ModelUnit], pools: Mapping[str, str]
+) -> dict[tuple[str, int], Target]:
+    """Return the engines that can tell their metrics."""
+    found = {}
+    for model in status.models:
+        unit = units[model.model]
+        for replica in model.replicas:
+            if replica.state in _TELLING:
+                labels = {"fleet": status.fleet, **replica_labels(model, replica, pools)}
+                key = (model.model, replica.replica)
+                changes = Changes(labels, renamed(unit.adapter))
+                found[key] = Target(key, unit.engines[replica.replica].http, unit.adapter.metrics, changes)
+    return found
+
+
+def _scrape_text(
+    status: FleetStatus, pools: Mapping[str, str], read: Mapping[tuple[str, int], Sequence[Family] | Unreadable]
+) -> str:
+    """Tell which engines could be read; one that is stopped on purpose is not asked and not told of."""
+    return family(
+        "tritonfleet_scrape_up",
+        [
+            (
+                (status.fleet, *replica_labels(model, replica, pools).values()),
+                not isinstance(read.get((model.model, replica.replica), Unreadable()), Unreadable),
+            )
+            for model in status.models
+            for replica in model.replicas
+            if replica.state != "stopped"
+        ],
+    )
+
+
+def _shown(key: object) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
