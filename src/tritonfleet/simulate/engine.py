@@ -107,6 +107,20 @@ class Engine:
             self._steps = max(0, min(self._steps, done))
             self.next_event = self._begun + self._steps * self._step_seconds
 
+    def drop(self, flight: Flight, now: float) -> None:
+        """End a request that is not complete; the step that is under way still counts it."""
+        before = self.load
+        self._waiting = deque(each for each in self._waiting if each is not flight)
+        self._prefilled = [each for each in self._prefilled if each is not flight]
+        self._running = [entry for entry in self._running if entry[2] is not flight]
+        heapq.heapify(self._running)
+        if self.load == before:
+            return
+        if flight.prompt_left < flight.request.prompt_tokens:  # it was admitted
+            self._tokens -= _room(flight)
+            self._admitted -= 1
+        self.interrupt(now)
+
     def finish(self, now: float) -> list[Flight]:
         """End the step or run of steps that is due, begin the next one, and return the requests that have ended."""
         self._steps_done += self._steps

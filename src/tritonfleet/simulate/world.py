@@ -14,7 +14,8 @@ from itertools import count
 
 from tritonfleet.simulate.engine import Engine, Flight, Speed
 from tritonfleet.simulate.trace import Request
-from tritonfleet.supervisor.arbiter import Arbiter, Grant, Member, Order, Policy, Refuse, Sleep, Wake
+from tritonfleet.supervisor.arbiter import Arbiter
+from tritonfleet.supervisor.seats import Grant, Member, Order, Policy, Refuse, Revoke, Sleep, Wake
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,14 @@ class _World:
         """A request is not served."""
         self._refused[number] = reason
 
+    def abort(self, number: int, reason: str, now: float) -> Flight:
+        """A running request is ended before it is complete."""
+        flight = self._flights[number]
+        for engine in self._engines[flight.request.model]:
+            engine.drop(flight, now)
+        self._refused[number] = reason
+        return flight
+
     def _arrive(self, flight: Flight, now: float) -> None:
         group = self._group_of[flight.request.model]
         if group is None:
@@ -205,6 +214,7 @@ class _Group:
         self._since: dict[str, tuple[str, float]] = {}
         self._spans: list[Span] = []
         self._leaving_since: float | None = None
+        self._revoked: list[Flight] = []
         self._tick: float | None = None
         self.switch_seconds: list[float] = []
         self.next_event = math.inf
@@ -247,20 +257,21 @@ class _Group:
     def _obey(self, orders: Iterable[Order], now: float) -> None:
         for order in orders:
             if isinstance(order, Grant):
-                self._enter(int(order.lease), now)
+                self._world.enter(int(order.lease), now)
             elif isinstance(order, Refuse):
                 self._world.refuse(int(order.lease), order.reason)
+            elif isinstance(order, Revoke):
+                self._revoked.append(self._world.abort(int(order.lease), order.reason, now))
             elif isinstance(order, Sleep):
                 self._leave(order, now)
-            else:
+            elif isinstance(order, Wake):
                 self._phase(order.model, "waking", now)
                 self._start(order, now + self._seats[order.model].wake_seconds)
+        while self._revoked:
+            self.release(self._revoked.pop(), now)
         self._tick = self._arbiter.next_tick(now)
         soonest = self._under_way[0][0] if self._under_way else math.inf
         self.next_event = min(soonest, math.inf if self._tick is None else self._tick)
-
-    def _enter(self, number: int, now: float) -> None:
-        self._world.enter(number, now)
 
     def _leave(self, order: Sleep, now: float) -> None:
         seat = self._seats[order.model]
