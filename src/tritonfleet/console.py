@@ -10,6 +10,7 @@ from tritonfleet.wire import FleetStatus, ModelStatus, ReplicaStatus
 
 _STYLES = {
     "ready": "green",
+    "asleep": "cyan",
     "starting": "yellow",
     "restarting": "yellow",
     "draining": "yellow",

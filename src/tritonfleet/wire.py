@@ -11,6 +11,10 @@ The control socket is HTTP/1.1 on a Unix socket (``Layout.control_socket``). Its
     POST /v1/models/NAME/unload      {}                                  -> ModelStatus; running requests finish first
     GET  /v1/history?after=T         -> {"times": [...], "models": {NAME: {column: [...]}}}; T in seconds since 1970
     GET  /v1/memory                  -> {"pools": [...], "notes": [...]}; what the plan gives to each model, in bytes
+    POST /v1/models/NAME/sleep       {}                                  -> ModelStatus; waits until it is asleep
+    POST /v1/models/NAME/wake        {}                                  -> ModelStatus; waits until it is awake
+    GET  /v1/share                   -> {"groups": [ShareStatus...]}; who is awake where models share a device
+    GET  /v1/leases                  -> a WebSocket; see ``leases``
     GET  /v1/logs/NAME?lines=N       -> text/plain; NAME is a model, `triton`, `gateway` or `supervisor`
     GET  /v1/metrics                 -> text/plain; Prometheus: engines, bridge, GPUs, supervisor, merged
     POST /v1/stop                    {"drain_seconds": 60}               -> {}; answers at once, the fleet drains
@@ -25,7 +29,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-ModelState = Literal["stopped", "starting", "ready", "restarting", "draining", "stopping", "failed"]
+#: ``asleep`` is a model of a share group that another has sent to sleep: its requests are held until it is awake.
+ModelState = Literal["stopped", "starting", "ready", "asleep", "restarting", "draining", "stopping", "failed"]
+#: Which requests take a lease: none, those that generate, or all (the engine does not even run while it is asleep).
+LeaseNeed = Literal["none", "generate", "all"]
 FleetState = Literal["starting", "ready", "degraded", "draining", "stopping"]
 
 #: Environment variable through which Triton's children learn the path of the control socket.
@@ -74,6 +81,12 @@ class Route:
     """State of the model as a whole."""
     reason: str = ""
     """Why it is not ready, in words for the client."""
+    lease: LeaseNeed = "none"
+    """Which requests must hold a lease of the model while they are at the engine."""
+    hold_seconds: float = 60.0
+    """Longest wait for a lease, unless the request names a shorter one."""
+    engine_version: str = ""
+    """Version of the engine's runtime, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,51 @@ class ModelStatus:
     """Whether Triton has the model loaded."""
     replicas: tuple[ReplicaStatus, ...] = ()
     reason: str = ""
+    share: str = ""
+    """Share group; empty for a model with a device of its own."""
+
+
+@dataclass(frozen=True)
+class ShareMember:
+    """One model of a share group."""
+
+    model: str
+    phase: str
+    """``off``, ``starting``, ``asleep``, ``waking``, ``awake``, ``draining``, ``sleeping`` or ``broken``."""
+    running: int
+    """Requests that hold a lease."""
+    waiting: int
+    """Requests that wait for the model to be awake."""
+    oldest_wait_seconds: float
+    asked: int
+    """Requests for a lease since the fleet came up."""
+    held: int
+    """Those that had to wait."""
+    refused: int
+    """Those that were given none."""
+
+    @property
+    def resident(self) -> bool:
+        """Whether it is awake."""
+        return self.phase in ("awake", "draining")
+
+
+@dataclass(frozen=True)
+class ShareStatus:
+    """Models that take turns on one device."""
+
+    group: str
+    device: str
+    """``cpu`` or ``gpu 0,1``."""
+    members: tuple[ShareMember, ...]
+    switches: int = 0
+    """Times that a model woke for which another had to sleep."""
+    switch_seconds_sum: float = 0.0
+    """Time of all of them, from the decision until the next model served."""
+    switch_seconds_bounds: tuple[float, ...] = ()
+    """Upper bounds of the histogram's buckets, without infinity."""
+    switch_seconds_counts: tuple[int, ...] = ()
+    """Switches at or below each bound."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +189,8 @@ class FleetStatus:
     models: tuple[ModelStatus, ...] = ()
     others: tuple[str, ...] = ()
     """Ordinary Triton models that are loaded beside the fleet's own."""
+    shares: tuple[ShareStatus, ...] = ()
+    """Share groups."""
 
 
 T = TypeVar("T")
@@ -139,6 +199,8 @@ _NESTED: Mapping[tuple[str, str], type] = {
     ("Route", "endpoints"): Endpoint,
     ("ModelStatus", "replicas"): ReplicaStatus,
     ("FleetStatus", "models"): ModelStatus,
+    ("FleetStatus", "shares"): ShareStatus,
+    ("ShareStatus", "members"): ShareMember,
 }
 
 

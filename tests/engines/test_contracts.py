@@ -141,7 +141,7 @@ def test_engines_without_unix_sockets_refuse_one(engine: Any) -> None:
 def test_engines_that_cannot_sleep_say_so(engine: Any) -> None:
     """No call is made up."""
     assert adapter(engine).sleep(1) is None
-    assert adapter(engine).wake() is None
+    assert adapter(engine).wake(1) == ()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engines.launches import PORT, SOCKET, launch
 from tritonfleet.engines import adapter
-from tritonfleet.engines.base import EngineAdapter
+from tritonfleet.engines.base import Call, EngineAdapter
 from tritonfleet.engines.vllm_options import KINDS
 from tritonfleet.errors import UsageError
 
@@ -178,8 +178,19 @@ def test_sleeping_opens_the_endpoints_for_it() -> None:
     env = vllm().command(launch(engine_args={"enable_sleep_mode": True})).env
     assert env["VLLM_SERVER_DEV_MODE"] == "1"
     assert "VLLM_SERVER_DEV_MODE" not in vllm().command(launch()).env
-    assert vars(vllm().sleep(2) or 0) == {"method": "POST", "path": "/sleep?level=2"}
-    assert vars(vllm().wake() or 0) == {"method": "POST", "path": "/wake_up"}
+    assert vllm().sleep(2) == Call("POST", "/sleep?level=2")
+    assert vllm().wake(1) == (Call("POST", "/wake_up"),)
+
+
+def test_a_wake_from_level_2_reads_the_weights_before_it_takes_the_cache() -> None:
+    """Without the reload the engine answers with noise."""
+    assert [call.path for call in vllm().wake(2)] == [
+        "/wake_up?tags=weights",
+        "/collective_rpc",
+        "/wake_up?tags=kv_cache",
+        "/reset_prefix_cache",
+    ]
+    assert "reload_weights" in vllm().wake(2)[1].body
 
 
 def test_sleeping_on_the_cpu_is_refused() -> None:

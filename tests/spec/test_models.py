@@ -37,6 +37,7 @@ def test_every_default_is_pinned() -> None:
                 "share": None,
                 "pool": None,
                 "keep_warm": False,
+                "priority": 0,
                 "scaling": None,
             },
         ),
@@ -67,6 +68,7 @@ def test_every_default_is_pinned() -> None:
             "stall_seconds": 120.0,
             "engine_silence_seconds": 600.0,
         },
+        "share": {},
         "lifecycle": {
             "start_seconds": 900.0,
             "drain_seconds": 60.0,

@@ -90,6 +90,8 @@ class Call:
     method: Literal["GET", "POST"]
     path: str
     """Path with its query."""
+    body: str = ""
+    """JSON text; empty for none."""
 
 
 class EngineAdapter(Protocol):
@@ -120,6 +122,6 @@ class EngineAdapter(Protocol):
         """Return the call that frees the device's memory, or None if the engine cannot."""
         ...
 
-    def wake(self) -> Call | None:
-        """Return the call that takes the memory back, or None."""
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return the calls that end a sleep of *level*, one after the other; none if the engine cannot sleep."""
         ...

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from tritonfleet.engines import arguments
 from tritonfleet.engines.base import Call, Command, Launch, Meaning
+from tritonfleet.engines.vllm_sleep import wake_calls
 from tritonfleet.fake_engine.options import Options
 
 _OWNED = {
@@ -72,6 +73,6 @@ class Fake:
         """Return the call that puts it to sleep: new requests wait."""
         return Call("POST", f"/sleep?level={level}")
 
-    def wake(self) -> Call:
-        """Return the call that wakes it."""
-        return Call("POST", "/wake_up")
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return the calls that wake it: vLLM's, whose ways it has."""
+        return wake_calls(level)

@@ -82,8 +82,9 @@ class LlamaCpp:
     def sleep(self, level: int) -> Call | None:
         """Return None: it frees memory only by itself, after --sleep-idle-seconds."""
 
-    def wake(self) -> Call | None:
-        """Return None."""
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return none."""
+        return ()
 
 
 def _refuse(launch: Launch) -> None:

@@ -105,8 +105,9 @@ class SGLang:
     def sleep(self, level: int) -> Call | None:
         """Return None: its memory calls need a request body and --enable-memory-saver."""
 
-    def wake(self) -> Call | None:
-        """Return None."""
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return none."""
+        return ()
 
 
 def _own_options(launch: Launch) -> list[str]:

@@ -100,8 +100,9 @@ class TensorRTLLM:
     def sleep(self, level: int) -> Call | None:
         """Return None: its memory calls are for training loops and need a request body."""
 
-    def wake(self) -> Call | None:
-        """Return None."""
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return none."""
+        return ()
 
 
 def _refuse(launch: Launch) -> None:

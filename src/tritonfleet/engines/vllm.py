@@ -12,6 +12,7 @@ from typing import Any
 from tritonfleet.engines import arguments, environment
 from tritonfleet.engines.base import Call, Command, Launch, Meaning
 from tritonfleet.engines.vllm_options import KINDS, NEWEST
+from tritonfleet.engines.vllm_sleep import wake_calls
 from tritonfleet.errors import UsageError
 
 _ADDRESS = "the engine listens on a private Unix socket; set the public addresses under `doors`"
@@ -117,9 +118,9 @@ class VLLM:
         """
         return Call("POST", f"/sleep?level={level}")
 
-    def wake(self) -> Call:
-        """Return the call that takes the memory back."""
-        return Call("POST", "/wake_up")
+    def wake(self, level: int = 1) -> tuple[Call, ...]:
+        """Return the calls that take the memory back, and after level 2 also read the weights again."""
+        return wake_calls(level)
 
 
 def _checked_arguments(launch: Launch) -> dict[str, Any]:

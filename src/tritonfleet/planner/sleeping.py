@@ -41,13 +41,17 @@ def sleep_plans(replicas: Sequence[ReplicaPlan], machine: Machine, spec: FleetSp
     unable = {model.name for model in spec.models if not can_sleep(model)}
     resting = [replica for replica in replicas if replica.share and not replica.keep_warm]
     for replica in resting:
-        levels[replica.model] = "stop" if replica.model in unable else 1
+        asked = spec.sharing(replica.share or "").sleep
+        chosen: SleepLevel = 1 if asked == "auto" else asked
+        levels[replica.model] = "stop" if replica.model in unable else chosen
     cpu_bytes = _on_cpu(replicas, levels, machine)
     notes: list[str] = []
     if machine.host_bytes is not None:
         with_lora = {model.name for model in spec.models if model.lora}
         budget = machine.host_bytes - HOST_RESERVE_BYTES - cpu_bytes
-        notes = _keep_within(budget, [replica for replica in resting if replica.gpus], levels, with_lora)
+        free = [entry for entry in resting if entry.gpus and spec.sharing(entry.share or "").sleep == "auto"]
+        budget -= sum(_all_weights(entry) for entry in resting if entry not in free and levels[entry.model] == 1)
+        notes = _keep_within(budget, free, levels, with_lora)
     done = tuple(_with_sleep(entry, machine, levels.get(entry.model)) for entry in replicas)
     return Sleeping(
         done, cpu_bytes + sum(entry.sleep.host_bytes for entry in done if entry.sleep and entry.gpus), tuple(notes)

@@ -6,6 +6,7 @@ a socket or a process.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tritonfleet.spec.scaling import ScalingSpec
 from tritonfleet.spec.section import Seconds, Section
+from tritonfleet.spec.sharing import ShareSpec
 
 EngineName = Literal["vllm", "tensorrt-llm", "sglang", "llamacpp", "fake"]
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -72,6 +74,8 @@ class ModelSpec(Section):
     """In a cluster, models of the same pool share a pod and scale together; each has a pool of its own when absent."""
     keep_warm: bool = False
     """Within its share group: never put to sleep for another model."""
+    priority: int = 0
+    """Within its share group: a higher number goes first, and keeps the device from lower ones while it has work."""
     scaling: ScalingSpec | None = None
     """How its replicas follow the load in a cluster; one replica for ever when absent."""
 
@@ -115,10 +119,10 @@ class ModelSpec(Section):
     def _sharing_makes_sense(self) -> ModelSpec:
         if self.keep_warm and self.share is None:
             raise ValueError("keep_warm says how a model behaves in its share group; name one with share, or remove it")
+        if self.priority and self.share is None:
+            raise ValueError("priority says how a model behaves in its share group; name one with share, or remove it")
         if self.share is not None and self.replicas > 1:
             raise ValueError(f"a model of the share group {self.share!r} has one replica; remove replicas or share")
-        if self.share is not None and self.devices == "cpu":
-            raise ValueError("models take turns on GPUs; remove share, or name GPUs under devices")
         return self
 
     @property
@@ -250,6 +254,8 @@ class FleetSpec(Section):
     """Further model repositories."""
     gateway: GatewaySpec = GatewaySpec()
     """The OpenAI door's process."""
+    share: dict[str, ShareSpec] = Field(default_factory=dict)
+    """How the models of each share group take turns, by the group's name; every key has a default."""
     lifecycle: Lifecycle = Lifecycle()
     """Deadlines and restarts."""
 
@@ -286,6 +292,26 @@ class FleetSpec(Section):
             return model.pool or model.name
         named = (other.pool for other in self.models if other.share == model.share and other.pool is not None)
         return next(named, model.share)
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> FleetSpec:
+        groups = sorted({model.share for model in self.models if model.share})
+        for name, settings in self.share.items():
+            if name not in groups:
+                near = difflib.get_close_matches(name, groups, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the groups are: {', '.join(groups) or 'none'}"
+                raise ValueError(f"share: no model names the group {name!r}; {hint}")
+            with_lora = [model.name for model in self.models if model.share == name and model.lora]
+            if settings.sleep == 2 and with_lora:
+                raise ValueError(
+                    f"share.{name}.sleep: vLLM does not bring LoRA adapters back from level 2, and {with_lora[0]} has "
+                    "some; write 1, stop or auto"
+                )
+        return self
+
+    def sharing(self, group: str) -> ShareSpec:
+        """Return how the models of *group* take turns."""
+        return self.share.get(group) or ShareSpec()
 
     def model(self, name: str) -> ModelSpec | None:
         """Return the model called *name*, or None."""

@@ -85,14 +85,14 @@ def place_by_count(spec: FleetSpec, machine: Machine, cores: Sequence[int]) -> P
     users = [0] * len(machine.gpus)
     on_gpus = [model for model in spec.models if not runs_on_cpu(model, machine)]
     places = [
-        Place(model.name, replica, (), (), sleep=_level(model))
+        Place(model.name, replica, (), (), sleep=_level(model, spec))
         for model in spec.models
         if model not in on_gpus
         for replica in range(model.replicas)
     ]
     for unit in sorted(units(spec, on_gpus), key=lambda unit: unit.fixed is None):
         gpus = _emptiest(unit, users, machine)
-        places += [Place(model.name, replica, gpus, (), sleep=_level(model)) for model, replica in unit.members]
+        places += [Place(model.name, replica, gpus, (), sleep=_level(model, spec)) for model, replica in unit.members]
     order = {model.name: index for index, model in enumerate(spec.models)}
     places.sort(key=lambda entry: (order[entry.model], entry.replica))
     return Placement(_with_cores(places, cores), _groups_by_count(spec, places), None)
@@ -167,11 +167,14 @@ def _emptiest(unit: Unit, users: list[int], machine: Machine) -> tuple[int, ...]
     return gpus
 
 
-def _level(model: ModelSpec) -> SleepLevel | None:
+def _level(model: ModelSpec, spec: FleetSpec) -> SleepLevel | None:
     """Return how a member of a share group gives its device away while nothing of its memory is known."""
     if model.share is None or model.keep_warm:
         return None
-    return 1 if can_sleep(model) else "stop"
+    if not can_sleep(model):
+        return "stop"
+    asked = spec.sharing(model.share).sleep
+    return 1 if asked == "auto" else asked
 
 
 def _groups_by_count(spec: FleetSpec, places: Sequence[Place]) -> tuple[GroupPlan, ...]:
