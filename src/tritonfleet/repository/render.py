@@ -58,7 +58,7 @@ def render_config(model: ModelSpec, source: ResolvedModel) -> str:
     body = pb.ModelConfig()
     body.model_transaction_policy.decoupled = True
     # The engine chooses its devices itself, and KIND_GPU is refused with tensor parallelism.
-    body.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_MODEL)
+    body.instance_group.add(count=model.bridge_instances, kind=pb.ModelInstanceGroup.KIND_MODEL)
     for tensor in NVIDIA_INPUTS + BLUEPRINT_INPUTS:
         # Optional one and all: a request carries text_input, PROMPT or embedding_request.
         _declare(body.input.add(optional=True), tensor)

@@ -66,6 +66,8 @@ class ModelSpec(Section):
     """LoRA adapters: name to source (the same forms as the model's source)."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Engines that serve the model side by side."""
+    bridge_instances: Annotated[int, Field(ge=1, le=16)] = 1
+    """Triton processes that pass the model's tokens on; more where one core is too slow for them (docs/performance.md)."""
     load: bool = True
     """Load the model when the fleet comes up; false waits for a repository load."""
     share: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
