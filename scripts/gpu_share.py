@@ -85,7 +85,7 @@ async def measure(options: argparse.Namespace) -> int:
     result: dict[str, Any] = {"mode": "shared" if shared else "squeezed", "gpu": gpu_name(), "models": ready}
     result |= {"up_seconds": options.up_seconds, "status_before": status}
     shape = {**SHAPE, "seconds": options.seconds, "rate": options.rate}
-    trace = generate(Shape(tuple(ready), **shape), options.seed)  # type: ignore[arg-type]
+    trace = generate(Shape(tuple(ready), **shape), options.seed)
     result["trace"] = {**shape, "seed": options.seed, "requests": len(trace)}
     write(options.out, result)
     door = f"http://{status['doors']['openai']}"

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import tritonfleet
-from tritonfleet.cli import client, console, deploy, doctor, fleet, key, observe, plan, repository, runtime, spec
+from tritonfleet.cli import (
+    client,
+    console,
+    deploy,
+    doctor,
+    fleet,
+    key,
+    observe,
+    plan,
+    repository,
+    runtime,
+    simulate,
+    spec,
+)
 from tritonfleet.errors import FleetError
 
 app = typer.Typer(
@@ -24,6 +37,7 @@ app.command()(fleet.logs)
 app.command()(client.client)
 app.command()(console.console)
 app.command()(plan.plan)
+app.command()(simulate.trace)
 app.command()(doctor.doctor)
 app.add_typer(spec.app, name="spec")
 app.add_typer(runtime.app, name="runtime")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,23 @@ import typer
 from tritonfleet.cli.context import FleetArgument
 
 if TYPE_CHECKING:
-    from tritonfleet.planner import Plan
+    from tritonfleet.planner import ModelFacts, Plan
+    from tritonfleet.spec import FleetSpec
 
 Gpus = Annotated[str | None, typer.Option("--gpus", metavar="KIND:COUNT", help="Plan for these GPUs, e.g. h200:1.")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="Plan for an EC2 instance type.")]
 Here = Annotated[bool, typer.Option("--here", help="Plan for this machine.")]
 Rate = Annotated[
     float | None, typer.Option("--tokens-per-second", min=1e-9, help="Expected rate; shows $ per million tokens.")
+]
+Trace = Annotated[Path | None, typer.Option("--simulate", metavar="TRACE", help="Replay a trace of requests.")]
+Policy = Annotated[
+    list[str] | None,
+    typer.Option("--policy", metavar="KEY=SECONDS,..", help="Simulate this policy too, e.g. min_residency=4."),
+]
+Times = Annotated[Path | None, typer.Option("--times", metavar="FILE", help="Measured times of the engines, JSON.")]
+Png = Annotated[
+    Path | None, typer.Option("--png", metavar="FILE", help="Draw the GPUs, or the simulation; needs matplotlib.")
 ]
 Weights = Annotated[bool, typer.Option("--weights", help="Fetch remote models whole, to size them by their files.")]
 
@@ -29,9 +40,13 @@ def plan(
     tokens_per_second: Rate = None,
     weights: Weights = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the GPUs; needs matplotlib.")] = None,
+    png: Png = None,
+    trace: Trace = None,
+    policy: Policy = None,
+    times: Times = None,
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds that a simulated request waits.")] = 60.0,
 ) -> None:
-    """Show where each model goes and what it takes.
+    """Show where each model goes and what it takes; with --simulate, what becomes of a trace of requests.
 
     Without a machine, the cheapest EC2 instance that holds the fleet is found; a fleet on the CPU stays here.
     """
@@ -39,7 +54,18 @@ def plan(
 
     if sum((gpus is not None, instance is not None, here)) > 1:
         raise UsageError("--gpus, --instance and --here each name a machine; give one of them")
-    found = _plan(fleet, gpus, instance, here=here, weights=weights, rate=tokens_per_second)
+    if trace is None and (policy or times):
+        raise UsageError("--policy and --times are for --simulate TRACE; `tritonfleet trace` makes a trace")
+    spec, facts, found = _plan(fleet, gpus, instance, here=here, weights=weights, rate=tokens_per_second)
+    if trace is not None:
+        from tritonfleet.cli.simulate import simulate
+        from tritonfleet.simulate.scenes import Fleet
+        from tritonfleet.simulate.speeds import read_times
+
+        measured = read_times(times) if times else {}
+        scene = Fleet(spec, facts, found.machine, measured, wait)
+        simulate(scene, found, trace, policy or (), png=png, as_json=as_json)
+        return
     if png is not None:
         from tritonfleet.planner.picture import draw
 
@@ -49,7 +75,7 @@ def plan(
 
 def _plan(
     fleet: Path | None, gpus: str | None, instance: str | None, *, here: bool, weights: bool, rate: float | None
-) -> Plan:
+) -> tuple[FleetSpec, Mapping[str, ModelFacts], Plan]:
     import os
     from dataclasses import replace
 
@@ -71,7 +97,8 @@ def _plan(
         spec, base=path.absolute().parent, cache=cache_folder(environ), environ=environ, weights=weights
     )
     found = planner.plan(spec, facts, machine) if machine else planner.cheapest(spec, facts, planner.instances())
-    return replace(found, cost=replace(found.cost, tokens_per_second=rate)) if found.cost else found
+    rated = replace(found, cost=replace(found.cost, tokens_per_second=rate)) if found.cost else found
+    return spec, facts, rated
 
 
 def _show(found: Plan, *, as_json: bool) -> None:

@@ -35,6 +35,15 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How fast a kind of GPU is, as its data sheet has it."""
+
+    memory_bytes_per_second: float
+    flops: float
+    """16-bit multiplications and additions per second, dense."""
+
+
+@dataclass(frozen=True)
 class Price:
     """An on-demand list price."""
 
@@ -75,6 +84,17 @@ def gpu(kind: str) -> Gpu:
         raise UsageError(f"GPU kind {kind!r} is not known{_near(name, known)}; known: {', '.join(known)}")
     entry = _table()["gpus"][name]
     return make_gpu(name, round(entry["memory_gib"] * GIB), entry["pcie_gb_per_second"] * 1e9)
+
+
+def rates(kind: str) -> Rates | None:
+    """Return the rates of a GPU by its kind here, or by the name that its driver shows; None if it is not known."""
+    table = _table()["gpus"]
+    words = re.findall(r"[a-z0-9]+", kind.lower())
+    known = next((key for key in gpu_kinds() if key == kind.lower() or key.partition("-")[0] in words), None)
+    if known is None:
+        return None
+    entry = table[known]
+    return Rates(entry["memory_gb_per_second"] * 1e9, entry["tflops"] * 1e12)
 
 
 def machine_of_gpus(text: str) -> Machine:
