@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from tritonfleet.engines.base import Call, Command
 from tritonfleet.errors import EngineFailed
@@ -30,6 +31,35 @@ PROBE_TIMEOUT_SECONDS = 1.0
 SICK_PROBES = 2
 
 
+class Turnstile(Protocol):
+    """The way to a device that engines share; each method is called by the engine's owner task."""
+
+    async def enter(self) -> None:
+        """Wait until the engine may start and take the device's memory; cancelled when it is not wanted any more."""
+        ...
+
+    def serves(self) -> None:
+        """The engine is ready."""
+        ...
+
+    def left(self, reason: str) -> None:
+        """The process has ended, and its memory is free; *reason* says what ended it."""
+        ...
+
+
+class OwnDevice:
+    """The turnstile of an engine that shares its device with nobody."""
+
+    async def enter(self) -> None:
+        """Wait for nothing."""
+
+    def serves(self) -> None:
+        """Tell nobody."""
+
+    def left(self, reason: str) -> None:
+        """Tell nobody."""
+
+
 class Engine:
     """One replica of one model."""
 
@@ -44,6 +74,7 @@ class Engine:
         lifecycle: Lifecycle,
         spawner: Spawner,
         changed: Callable[[], None],
+        turnstile: Turnstile | None = None,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -58,6 +89,8 @@ class Engine:
         self._lifecycle = lifecycle
         self._spawner = spawner
         self._changed = changed
+        self._turnstile = turnstile or OwnDevice()
+        self._condemned: asyncio.Future[str] | None = None
         self._grace_seconds = lifecycle.stop_seconds
         self._hurry: asyncio.Event | None = None
         self._failures: list[float] = []
@@ -100,6 +133,11 @@ class Engine:
         await self._settled.wait()
         if not self.ready:
             raise EngineFailed(f"{self.name}: {self.reason or 'it was stopped while it started'}")
+
+    def fail(self, reason: str) -> None:
+        """Kill the process, because of *reason*; it is started again as after any failure."""
+        if self._condemned is not None and not self._condemned.done():
+            self._condemned.set_result(reason)
 
     async def stop(self) -> None:
         """End the engine and wait until it is gone."""
@@ -166,9 +204,17 @@ class Engine:
     async def _run_once(self) -> str | None:
         """Run the process until it ends or is not wanted any more; return why it failed, None if it was stopped."""
         self._set("starting", self.reason if self.state == "restarting" else "")
-        command = await self._turn()
-        if command is None:
+        if not await self._unless_unwanted(self._turnstile.enter()):
             return None
+        reason: str | None = "it could not be started"
+        try:
+            command = asyncio.ensure_future(self._command())
+            reason = await self._run_program(command.result()) if await self._unless_unwanted(command) else None
+            return reason
+        finally:
+            self._turnstile.left(reason or "it was stopped")
+
+    async def _run_program(self, command: Command) -> str | None:
         if self.endpoint.uds:
             Path(self.endpoint.uds).unlink(missing_ok=True)  # a stale socket file stops the start
         started = time.monotonic()
@@ -181,23 +227,30 @@ class Engine:
             unlink=[Path(self.endpoint.uds)] if self.endpoint.uds else [],
         )
         self._program = program
+        self._condemned = asyncio.get_running_loop().create_future()
         try:
             return await self._watch(program, started)
         finally:
             self._set("stopping", self.reason)
+            if self._condemned.done():
+                program.kill()
             await self._end(program)
-            self._program = None
+            self._program = self._condemned = None
 
-    async def _turn(self) -> Command | None:
-        """Return the command once it is there, which may take until other engines have started; None if unwanted."""
-        asking = asyncio.ensure_future(self._command())
+    async def _unless_unwanted(self, work: Awaitable[object]) -> bool:
+        """Wait for *work*, such as a turn that takes until others have started; return False if unwanted meanwhile."""
+        working = asyncio.ensure_future(work)
         unwanted = asyncio.create_task(self._unwanted.wait())
         try:
-            await asyncio.wait({asking, unwanted}, return_when=asyncio.FIRST_COMPLETED)
-            return asking.result() if asking.done() else None
+            await asyncio.wait({working, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                return False
+            await working
+            return True
         finally:
-            asking.cancel()
-            unwanted.cancel()
+            for task in (working, unwanted):
+                task.cancel()
+            await asyncio.gather(working, unwanted, return_exceptions=True)
 
     async def _end(self, program: Program) -> None:
         """Ask the program to end, and kill it at the deadline, or as soon as somebody is in a hurry."""
@@ -214,10 +267,14 @@ class Engine:
         ended = asyncio.create_task(program.wait())
         unwanted = asyncio.create_task(self._unwanted.wait())
         probing = asyncio.create_task(self._probe(started))
+        condemned = self._condemned
+        assert condemned is not None
         try:
-            await asyncio.wait({ended, unwanted, probing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, unwanted, probing, condemned}, return_when=asyncio.FIRST_COMPLETED)
             if unwanted.done():
                 return None
+            if condemned.done():
+                return self._with_log(program, condemned.result())
             if ended.done():
                 before = "" if self.state == "ready" else " before it was ready"
                 return self._with_log(program, f"the engine {describe_status(ended.result())}{before}")
@@ -242,6 +299,7 @@ class Engine:
             await asyncio.sleep(START_PROBE_SECONDS)
         self.ready_seconds = time.monotonic() - started
         self._set("ready")
+        self._turnstile.serves()
         silent = sick = 0
         while silent < self._lifecycle.probe_failures and sick < SICK_PROBES:
             await asyncio.sleep(self._lifecycle.probe_seconds)
