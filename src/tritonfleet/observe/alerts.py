@@ -36,21 +36,20 @@ def _in_state(*states: str) -> str:
     return f"{_Q.select('tritonfleet_replica_state', state=matcher)} == 1"
 
 
-def records() -> tuple[Record, ...]:
-    """Return what several alerts, or an alert and a dashboard, read."""
-    waiting = total(
-        MODEL,
-        _Q.select("vllm:num_requests_waiting"),
-        _Q.select("tritonfleet_gateway_requests_waiting"),
-        _Q.select("tritonfleet_share_waiting"),
-    )
-    # Not up, though nobody stopped it and it is not its first start.
-    down = (
+def down() -> Record:
+    """Return which replicas are not up, though nobody stopped them and it is not their first start."""
+    return Record(
+        DOWN,
         f"1 - (\n  {_Q.select('tritonfleet_replica_up')} == 0\n"
         f"  unless ignoring (state) ({_in_state('stopped', 'draining', 'stopping')})\n"
-        f"  unless ignoring (state) ({_in_state('starting')} and ignoring (state) {_RESTARTS_TOTAL} == 0)\n)"
+        f"  unless ignoring (state) ({_in_state('starting')} and ignoring (state) {_RESTARTS_TOTAL} == 0)\n)",
     )
-    return Record(WAITING, waiting), Record(DOWN, down)
+
+
+def waiting() -> Record:
+    """Return how many requests wait, wherever they do."""
+    places = ("vllm:num_requests_waiting", "tritonfleet_gateway_requests_waiting", "tritonfleet_share_waiting")
+    return Record(WAITING, total(MODEL, *map(_Q.select, places)))
 
 
 def engines() -> tuple[Alert, ...]:

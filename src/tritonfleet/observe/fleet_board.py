@@ -23,7 +23,7 @@ def _now() -> Row:
         "Now",
         (
             Panel(
-                "Replicas up",
+                "Replicas that serve",
                 "Engines that serve, of all chosen models. Red: nothing serves; see the row Fleet for which, and "
                 "`tritonfleet status`.",
                 _one(f"sum({up})", ""),
@@ -51,15 +51,15 @@ def _now() -> Row:
                 decimals=0,
             ),
             Panel(
-                "Generated tokens per second",
-                "Over all chosen models.",
+                "Tokens generated now",
+                "Per second, over all chosen models.",
                 _one(f"sum({_Q.rate('vllm:generation_tokens_total')})", ""),
                 "tokens/s",
                 "number",
                 4,
             ),
             Panel(
-                "TTFT p95",
+                "TTFT p95 over all",
                 "Time to first token of all chosen models together; which one is slow is in the row Latency.",
                 _one(_Q.quantile(0.95, (), TTFT), ""),
                 "s",

@@ -17,12 +17,11 @@ HEADING = "Made by `tritonfleet observe rules`; changes are lost."
 
 def groups(goals: Goals | None = None, scaled_to_zero: Sequence[str] = ()) -> tuple[Group, ...]:
     """Return all rules; pools of *scaled_to_zero* may go away without an alert."""
+    # Within a group rules are evaluated in order, so an alert sees what was recorded for it just before.
     return (
-        Group("tritonfleet-records", alerts.records()),
-        Group("tritonfleet-ttft-records", slo.records(goals or Goals())),
-        Group("tritonfleet-ttft", slo.alerts()),
-        Group("tritonfleet-engines", alerts.engines()),
-        Group("tritonfleet-load", alerts.load()),
+        Group("tritonfleet-ttft", (*slo.records(goals or Goals()), *slo.alerts())),
+        Group("tritonfleet-engines", (alerts.down(), *alerts.engines())),
+        Group("tritonfleet-load", (alerts.waiting(), *alerts.load())),
         Group("tritonfleet-missing", alerts.missing(scaled_to_zero)),
     )
 
