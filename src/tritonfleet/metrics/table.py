@@ -30,7 +30,7 @@ SOURCES: Mapping[Source, str] = {
 #: pool of nodes (the model's name where the spec names none).
 ENGINE_LABELS = ("fleet", "model", "replica", "pool", "engine")
 #: vLLM's own: the served name, and the index of the engine core. The index is called `engine` there.
-_VLLM_LABELS = (*ENGINE_LABELS, "model_name", "engine_index")
+VLLM_LABELS = (*ENGINE_LABELS, "model_name", "engine_index")
 #: The DCGM exporter's labels, beside the fleet's name.
 GPU_LABELS = ("fleet", "gpu", "UUID", "device", "modelName", "Hostname")
 
@@ -60,7 +60,7 @@ class Metric:
 
 
 def _engine(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    return Metric(f"vllm:{name}", kind, (*_VLLM_LABELS, *labels), unit, text, "engine")
+    return Metric(f"vllm:{name}", kind, (*VLLM_LABELS, *labels), unit, text, "engine")
 
 
 def _gateway(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
