@@ -44,6 +44,13 @@ def deployment(asked_for: int, available: int, name: str = "shop-pool1") -> Seri
     }
 
 
+def available(values: str, name: str = "shop-pool1") -> Series:
+    """Return the replicas that serve, minute by minute."""
+    return {
+        f'kube_deployment_status_replicas_available{{namespace="llm", deployment="{name}", instance="ksm"}}': values
+    }
+
+
 def gateway(pod: int, waiting: int, model: str = "chat") -> Series:
     """Return the requests that wait in a pod's gateway."""
     return {f'tritonfleet_gateway_requests_waiting{{{HERE}, pod="p{pod}", model="{model}"}}': f"{waiting}x10"}
@@ -65,6 +72,7 @@ CASES = (
     Case("all replicas tell", BOTH | deployment(2, 2), 10, 1.0),
     Case("without kube-state-metrics", BOTH, 10, 1.0),
     Case("one of three hangs", BOTH | deployment(3, 3), 15, 1.5),
+    Case("one of three has just come", BOTH | deployment(3, 3) | available("2x4 3x6"), 10, 1.0),
     Case("one of three still starts", BOTH | deployment(3, 2), 10, 1.0),
     Case("one goes and still works", BOTH | deployment(1, 1), 10, 1.0),
     Case("requests wait in a gateway", BOTH | deployment(2, 2) | gateway(1, 5) | gateway(2, 0), 15, 1.0),
@@ -112,7 +120,7 @@ def test_a_wrong_expectation_is_noticed(tmp_path: Path) -> None:
 
 def test_a_series_that_ended_is_not_taken_for_the_present(tmp_path: Path) -> None:
     """After Prometheus' five minutes there is no value, not the last one."""
-    ended = {name: value.replace("x10", "x2 _x40") for name, value in BOTH.items()}
+    ended = {name: value.replace("x10", "x2 _") for name, value in BOTH.items()}
     asked_for = {name: value.replace("x10", "x40") for name, value in deployment(2, 2).items()}
     done = run(tmp_path, [to_test(Case("ended", ended | asked_for, None, None), minutes=20)])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -124,9 +132,7 @@ def to_test(case: Case, minutes: int = 5) -> dict[str, Any]:
     return {
         "name": case.what,
         "interval": "1m",
-        "input_series": [
-            {"series": name, "values": value.replace("x", "+0x", 1)} for name, value in case.series.items()
-        ],
+        "input_series": [{"series": name, "values": value.replace("x", "+0x")} for name, value in case.series.items()],
         "promql_expr_test": [
             {
                 "expr": query,

@@ -19,6 +19,8 @@ WAITING = "vllm:num_requests_waiting"
 KV_CACHE = "vllm:kv_cache_usage_perc"
 GATEWAY_WAITING = "tritonfleet_gateway_requests_waiting"
 SHARE_WAITING = "tritonfleet_share_waiting"
+#: Time in which a new replica's page is read for the first time, as PromQL has it.
+SETTLED = "2m"
 #: kube-state-metrics'.
 AVAILABLE = "kube_deployment_status_replicas_available"
 ASKED_FOR = "kube_deployment_spec_replicas"
@@ -60,7 +62,8 @@ def _whole(load: str, place: Place) -> str:
     """Return *load* as if the serving engines that tell nothing had the mean load of those that do."""
     told = f"count(count by (namespace, pod, instance, replica) ({RUNNING}{_engine(place)}))"
     engines = f" * {place.engines}" if place.engines > 1 else ""
-    serving = f"sum({AVAILABLE}{_deployment(place)}){engines}"
+    # A replica that has just come is no hung one: Prometheus has not read its page yet.
+    serving = f"sum(min_over_time({AVAILABLE}{_deployment(place)}[{SETTLED}])){engines}"
     return f"({load} * clamp_min({serving} / {told}, 1) or {load})"
 
 

@@ -1,0 +1,1 @@
+"""The parts of ``prove_autoscaling.py``: a cluster out of local processes, its autoscaler, load, and the verdict."""

@@ -1,0 +1,213 @@
+"""Prove that the scaling rule works on real parts, without a cloud.
+
+    python scripts/prove_autoscaling.py [--engine vllm|fake] [--quick] [--json FILE] [--png FILE]
+
+Replicas are real `tritonfleet up` fleets on this machine, behind Debian's nginx (gRPC and server-sent events). Debian's
+Prometheus scrapes them. A small controller runs the algorithm of Kubernetes' HPA on the very queries and numbers of the
+cluster's manifests, which come from the same fleet.yaml. The load is a quiet time, a step, and a quiet time again, with
+requests at random times (open loop) whose rate follows the measured time of one request, so that one replica is too
+few and three are enough. Needs the packages prometheus and nginx, and for `--engine vllm` about 12 minutes.
+Ends with status 1 if something is not as promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+from autoscaling.controller import Deployment, Look, autoscale, serve_state_metrics
+from autoscaling.front import Nginx, Prometheus
+from autoscaling.load import Load, Phase, Sample, arrivals
+from autoscaling.pods import Template
+from autoscaling.verdict import Verdict, judge
+
+from tritonfleet.client import FleetClient
+from tritonfleet.scaling import Rule, pool_rule
+from tritonfleet.spec import FleetSpec, parse_spec
+
+MODEL, NAMESPACE, DEPLOYMENT = "llama2", "proof", "proof-llama2"
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the proof is run."""
+
+    model: dict[str, Any]
+    """The model's entry in fleet.yaml."""
+    slots: int
+    """Requests that one replica runs at once."""
+    step: float
+    """Load of the step, in what one replica can carry."""
+    quiet: float
+    phases: tuple[float, float, float]
+    """Seconds of quiet, step, quiet."""
+    max_tokens: int
+    scrape_seconds: float
+    sync_seconds: float
+
+
+def make_plan(engine: str, *, quick: bool) -> Plan:
+    """Return the plan of a run."""
+    scaling: dict[str, Any] = {"max_replicas": 3, "ttft_goal_seconds": 1.0, "start_seconds": 60}
+    if quick:
+        scaling |= {"down_window_seconds": 15, "down_period_seconds": 5}
+        phases, scrape, sync = (8.0, 50.0, 37.0), 1.0, 3.0
+    else:
+        scaling |= {"down_window_seconds": 180, "down_period_seconds": 60}
+        phases, scrape, sync = (60.0, 300.0, 300.0), 5.0, 15.0
+    model: dict[str, Any] = {"name": MODEL, "source": "demo://llama2", "devices": "cpu", "max_model_len": 512}
+    if engine == "fake":
+        model |= {"engine": "fake", "engine_args": {"max_running": 4, "ttft_ms": 20, "tpot_ms": 20}}
+        model["scaling"] = scaling | {"concurrency": 4}
+        return Plan(model, 4, 1.8, 0.1, phases, 24, scrape, sync)
+    # One request at a time and one thread: the queue is what limits a replica, not this machine's cores.
+    model |= {"engine_args": {"max_num_seqs": 1}, "env": {"OMP_NUM_THREADS": "1"}}
+    model["scaling"] = scaling | {"concurrency": 1}
+    return Plan(model, 1, 1.4, 0.1, phases, 128, scrape, sync)
+
+
+@dataclass
+class Proof:
+    """A run and what it showed."""
+
+    plan: Plan
+    deployment: Deployment
+    rule: Rule
+    load: Load
+    looks: list[Look]
+
+    async def run(self) -> tuple[list[Sample], tuple[float, float], float]:
+        """Run the load with the autoscaler beside it; return samples, the step's times and one request's seconds."""
+        await self.deployment.scale(1)
+        await self.deployment.wait_ready()
+        seconds = await self._request_seconds()
+        capacity = self.plan.slots / seconds
+        rates = (self.plan.quiet, self.plan.step, self.plan.quiet)
+        phases = [Phase(time, rate * capacity) for time, rate in zip(self.plan.phases, rates, strict=True)]
+        _tell(f"one request takes {seconds:.2f} s; the step is {phases[1].rate:.2f} requests/s")
+        start = self.deployment.now()
+        end = start + sum(self.plan.phases)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._autoscale(end))
+            sent = group.create_task(self.load.run(arrivals(phases, SEED), start))
+        step = (start + self.plan.phases[0], start + self.plan.phases[0] + self.plan.phases[1])
+        return sent.result(), step, seconds
+
+    async def _autoscale(self, end: float) -> None:
+        def saw(look: Look) -> None:
+            self.looks.append(look)
+            values = ", ".join(f"{name} {value}" for name, value in look.values.items())
+            _tell(f"{look.at:6.1f} s  {values}: asked {look.asked}, {look.replicas} wanted, {look.serving} serving")
+
+        await autoscale(
+            self.deployment,
+            self.rule,
+            every=self.plan.sync_seconds,
+            until=lambda: self.deployment.now() >= end,
+            saw=saw,
+        )
+
+    async def _request_seconds(self) -> float:
+        samples = [await self.load.send(number) for number in range(6)]
+        if errors := [sample.error for sample in samples if sample.error]:
+            raise RuntimeError(f"a request through nginx failed before there was any load: {errors[0]}")
+        return sum(sample.latency_seconds for sample in samples[2:]) / len(samples[2:])
+
+
+@asynccontextmanager
+async def cluster(plan: Plan, spec: FleetSpec, folder: Path, port: int) -> AsyncIterator[Proof]:
+    """Start everything around the pods; end all of it afterwards."""
+    rule = pool_rule(spec, MODEL, namespace=NAMESPACE, deployment=DEPLOYMENT)
+    assert rule is not None
+    nginx = Nginx(folder, http_port=port, grpc_port=port + 1)
+    prometheus = Prometheus(folder, port + 2, port + 3, NAMESPACE, plan.scrape_seconds)
+    template = Template({"name": "proof", "models": [plan.model]}, folder, port + 4, places=6)
+    timeout = aiohttp.ClientTimeout(total=300)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session,
+        FleetClient(f"127.0.0.1:{port + 1}", timeout_seconds=300) as client,
+    ):
+        deployment = Deployment(DEPLOYMENT, NAMESPACE, template, nginx, prometheus, session)
+        state = await serve_state_metrics(deployment, port + 3)
+        try:
+            await prometheus.start()
+            load = Load(MODEL, port, port + 1, plan.max_tokens, session, client, deployment.now)
+            yield Proof(plan, deployment, rule, load, [])
+        finally:
+            await deployment.stop()
+            await nginx.stop()
+            await prometheus.stop()
+            await state.cleanup()
+
+
+async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
+    """Run the proof, write what was asked for, and return the verdict."""
+    plan = make_plan(options.engine, quick=options.quick)
+    spec = parse_spec(yaml.safe_dump({"name": "proof", "models": [plan.model]}))
+    scaling = spec.models[0].scaling
+    assert scaling is not None
+    async with cluster(plan, spec, folder, options.port) as proof:
+        samples, step, seconds = await proof.run()
+    looks, deployment, goal = proof.looks, proof.deployment, scaling.ttft_goal_seconds
+    verdict = judge(looks, samples, deployment.exits, step=step, ttft_goal=goal, end=sum(plan.phases))
+    if options.json:
+        found = {
+            "engine": options.engine,
+            "verdict": asdict(verdict),
+            "failures": verdict.failures,
+            "request_seconds": seconds,
+            "step": step,
+            "plan": asdict(plan),
+            "rule": asdict(proof.rule),
+            "looks": [asdict(look) for look in looks],
+            "samples": [asdict(sample) for sample in samples],
+        }
+        options.json.write_text(json.dumps(found, indent=1))
+    if options.png:
+        from autoscaling.picture import draw
+
+        title = f"One to three replicas and back ({'vLLM on the CPU' if options.engine == 'vllm' else 'fake engine'})"
+        draw(looks, samples, step=step, ttft_goal=goal, title=title, path=options.png)
+    return verdict
+
+
+def main() -> int:
+    """Run the proof and print the verdict."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--engine", choices=("vllm", "fake"), default="vllm")
+    parser.add_argument("--quick", action="store_true", help="short times, for the test suite")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was seen")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw it; needs matplotlib")
+    parser.add_argument("--port", type=int, default=21500, help="first of 28 ports")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave logs here")
+    options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        verdict = asyncio.run(prove(options, options.keep.absolute()))
+    else:
+        with tempfile.TemporaryDirectory(prefix="autoscaling-") as folder:
+            verdict = asyncio.run(prove(options, Path(folder)))
+    for name, value in asdict(verdict).items():
+        _tell(f"{name}: {value}")
+    for failure in verdict.failures:
+        _tell(f"FAILED: {failure}")
+    return 1 if verdict.failures else 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
