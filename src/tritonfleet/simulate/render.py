@@ -70,5 +70,5 @@ def _seconds(value: float | None) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
     return table
