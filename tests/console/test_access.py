@@ -21,6 +21,10 @@ STATUS = {
     "fleet": "test",
     "state": "ready",
     "models": [{"model": "llama2", "state": "ready"}, {"model": "mistral7b", "state": "ready"}],
+    "shares": [
+        {"group": "one", "members": [{"model": "llama2"}, {"model": "mistral7b"}]},
+        {"group": "two", "members": [{"model": "mistral7b"}]},
+    ],
 }
 HISTORY = {"times": [1.0], "models": {"llama2": {"running": [1]}, "mistral7b": {"running": [2]}}}
 
@@ -124,6 +128,7 @@ async def test_with_keys_each_key_sees_its_models_and_only_admins_act_and_read_l
         _, seen = await stage.get("/console/api/live", bearer(team))
         assert [model["model"] for model in seen["status"]["models"]] == ["llama2"]
         assert list(seen["history"]["models"]) == ["llama2"]
+        assert seen["status"]["shares"] == [{"group": "one", "members": [{"model": "llama2"}]}]
         assert seen["you"] == {"admin": False, "logs": False, "keys_required": True}
         assert (await stage.get("/console/api/memory", bearer(team)))[0] == 403
         assert (await stage.get("/console/api/memory", bearer(plain)))[0] == 200

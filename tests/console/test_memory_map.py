@@ -43,3 +43,8 @@ def test_a_model_whose_size_is_not_computed_is_named() -> None:
     found = memory_map(plan(FleetSpec(models=(model,)), facts, Machine("box", (), host_bytes=GIB)))
     assert found["pools"][0]["free_bytes"] == GIB
     assert any("quick/0" in note for note in found["notes"])
+
+
+def test_a_plan_that_was_ignored_is_said() -> None:
+    assert memory_map(None)["pools"] == []
+    assert "--ignore-plan" in memory_map(None)["notes"][0]

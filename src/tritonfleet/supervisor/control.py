@@ -87,7 +87,7 @@ class ControlServer:
         return _json(json.dumps(self._fleet.history.after(float(request.query.get("after", "0")))))
 
     async def _memory(self, _: web.Request) -> web.Response:
-        return _json(json.dumps(await self._fleet.memory.read()))
+        return _json(json.dumps(self._fleet.memory))
 
     async def _logs(self, request: web.Request) -> web.Response:
         lines = min(int(request.query.get("lines", "200")), MAX_LOG_LINES)

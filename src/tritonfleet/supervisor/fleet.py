@@ -22,7 +22,7 @@ from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.factory import UnitFactory
 from tritonfleet.supervisor.history import History
 from tritonfleet.supervisor.load import LOAD_SECONDS
-from tritonfleet.supervisor.memory_map import MemoryMap
+from tritonfleet.supervisor.memory_map import memory_map
 from tritonfleet.supervisor.metrics import MetricsPage
 from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
@@ -57,7 +57,7 @@ class Fleet:
         self._spawner = Spawner(mark, prepared.environ)
         self._factory = UnitFactory(prepared, self._spawner, self._on_engine_changed)
         self.history = History()
-        self.memory = MemoryMap(prepared)
+        self.memory = memory_map(prepared.placement.plan)
         self.metrics = MetricsPage(self, self._spec.pool_of, gpus=GpuReader() if prepared.machine.gpus else None)
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(

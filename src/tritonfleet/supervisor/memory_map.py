@@ -1,45 +1,21 @@
-"""What the plan gives to each model of a running fleet, as JSON for the console's picture of the memory."""
+"""What the plan gives to each model, as JSON for the console's picture of the memory. Pure."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from tritonfleet.errors import FleetError
-from tritonfleet.planner import Plan, ReplicaPlan, machine_here, plan, read_facts
-from tritonfleet.supervisor.prepared import Prepared
+from tritonfleet.planner import Plan, ReplicaPlan
 
 
-class MemoryMap:
-    """Plans the fleet once, when somebody looks."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        self._found: dict[str, Any] | None = None
-        self._lock = asyncio.Lock()
-
-    async def read(self) -> dict[str, Any]:
-        """Return the map; for a fleet that cannot be planned it has no pools and a note that says why."""
-        async with self._lock:
-            if self._found is None:
-                self._found = await asyncio.to_thread(self._make)
-            return self._found
-
-    def _make(self) -> dict[str, Any]:
-        try:
-            facts = {model.spec.name: read_facts(model.spec, model.path) for model in self._prepared.models}
-            return memory_map(plan(self._prepared.spec, facts, machine_here()))
-        except FleetError as err:
-            return {"pools": [], "notes": [f"The memory is not planned: {err}"]}
-
-
-def memory_map(found: Plan) -> dict[str, Any]:
-    """Return *found* as pools of memory, in pieces. Pure.
+def memory_map(found: Plan | None) -> dict[str, Any]:
+    """Return *found* as pools of memory, in pieces; without a plan there are no pools, and a note says why.
 
     A pool has ``name``, ``total_bytes``, ``free_bytes`` and ``segments`` of ``owner``, ``part`` and ``bytes``. A GPU
     that engines have for themselves, without a computed size, has no segments; ``notes`` name those engines.
     """
+    if found is None:
+        return {"pools": [], "notes": ["The fleet came up with --ignore-plan, so there is no plan to show."]}
     pools = [
         _pool(
             f"GPU {gpu.number}: {gpu.kind}",

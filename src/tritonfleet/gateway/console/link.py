@@ -12,6 +12,8 @@ import aiohttp
 from tritonfleet.gateway.problem import Problem
 
 TIMEOUT_SECONDS = 10.0
+#: Sleep and wake answer once they are done, and a wake may be a whole start.
+ACT_SECONDS = 900.0
 #: Viewers that ask within this time share one answer of the supervisor.
 FRESH_SECONDS = 0.5
 
@@ -47,23 +49,23 @@ class SupervisorLink:
 
     async def act(self, model: str, action: str) -> dict[str, Any]:
         """Have *action* done to *model*: load, unload, sleep or wake."""
-        return await self._json("POST", f"/v1/models/{quote(model, safe='')}/{action}")
+        return await self._json("POST", f"/v1/models/{quote(model, safe='')}/{action}", ACT_SECONDS)
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def _json(self, method: str, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self._ask(method, path))
+    async def _json(self, method: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self._ask(method, path, timeout_seconds))
         return found
 
-    async def _ask(self, method: str, path: str) -> str:
+    async def _ask(self, method: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(self._path), timeout=timeout)
+            self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(self._path))
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
-            async with self._session.request(method, f"http://supervisor{path}") as response:
+            async with self._session.request(method, f"http://supervisor{path}", timeout=timeout) as response:
                 text = await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as err:
             raise Problem(

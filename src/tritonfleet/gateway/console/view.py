@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +52,25 @@ def live(
     """Return the state of the fleet and the newest samples, with the models that may be seen."""
     return {
         "you": {"admin": rights.admin, "logs": rights.logs, "keys_required": keys_required},
-        "status": {**status, "models": [model for model in status["models"] if rights.may_see(model["model"])]},
+        "status": {
+            **status,
+            "models": [model for model in status["models"] if rights.may_see(model["model"])],
+            "shares": _shares(status.get("shares", ()), rights),
+        },
         "history": {
             "times": history["times"],
             "models": {name: columns for name, columns in history["models"].items() if rights.may_see(name)},
         },
     }
+
+
+def _shares(groups: Sequence[Mapping[str, Any]], rights: Rights) -> list[dict[str, Any]]:
+    """Return the share groups with the members that may be seen, without groups of none."""
+    shown = [
+        {**group, "members": [member for member in group["members"] if rights.may_see(member["model"])]}
+        for group in groups
+    ]
+    return [group for group in shown if group["members"]]
 
 
 def check_logs(rights: Rights) -> None:

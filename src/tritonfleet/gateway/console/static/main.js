@@ -8,7 +8,7 @@ import { logsView } from "./logs.js";
 import { showMemory } from "./memory.js";
 import { modelsView, showState } from "./models.js";
 import { playgroundView } from "./playground.js";
-import { shownState, warning } from "./state.js";
+import { serves, shownState, warning, withTurns } from "./state.js";
 
 const POLL_MS = 2000;
 const PARTS = ["overview", "playground", "logs"];
@@ -60,6 +60,7 @@ function show(live) {
   you = live.you;
   history.add(live.history);
   const { status } = live;
+  withTurns(status);
   setText(byId("fleet-name"), status.fleet);
   document.title = `${status.fleet}: ${status.state}`;
   showState(byId("fleet-state"), status.state);
@@ -68,8 +69,10 @@ function show(live) {
   showCharts(history);
   logs.show(status.models.map((model) => model.model));
   tellNews(status);
-  const now = status.models.filter((model) => model.replicas.some((replica) => replica.state === "ready"));
-  const names = now.map((model) => model.model).join();
+  const names = status.models
+    .filter(serves)
+    .map((model) => model.model)
+    .join();
   if (names !== serving) {
     serving = names;
     quietly(showPlayground());

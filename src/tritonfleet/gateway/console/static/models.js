@@ -2,7 +2,7 @@
 
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { actions, shownState, tone } from "./state.js";
+import { actions, serves, shareText, shownState, tone } from "./state.js";
 
 const COLUMNS = ["Model", "State", "Device", "Running", "Waiting", "Tokens/s", "TTFT", "Restarts", "Actions"];
 const NUMBERS = new Set(["Running", "Waiting", "Tokens/s", "TTFT", "Restarts"]);
@@ -26,6 +26,13 @@ export function modelsView(act) {
       (model) => makeModel(model.model, act),
       (body, model) => updateModel(body, model, history),
     );
+    keyed(
+      byId("shares"),
+      status.shares,
+      (group) => group.group,
+      () => h("li"),
+      (entry, group) => setText(entry, shareText(group)),
+    );
     const others = byId("others");
     others.hidden = status.others.length === 0;
     setText(others, `Other models in Triton: ${status.others.join(", ")}`);
@@ -35,7 +42,7 @@ export function modelsView(act) {
 
 function showTotals(status) {
   const replicas = status.models.flatMap((model) => model.replicas);
-  const ready = status.models.filter((model) => shownState(model) === "ready").length;
+  const ready = status.models.filter(serves).length;
   pairs(byId("totals"), {
     "Models ready": `${ready} of ${status.models.length}`,
     "Requests running": format.count(format.sum(replicas.map((replica) => replica.running))),
@@ -94,7 +101,7 @@ function updateModel(body, model, history) {
   fill(main, {
     device: [...new Set(replicas.map((replica) => replica.device))].join("; "),
     running: format.sum(replicas.map((replica) => replica.running)),
-    waiting: format.sum(replicas.map((replica) => replica.waiting)),
+    waiting: format.sum([...replicas.map((replica) => replica.waiting), model.turn?.waiting]),
     tokens_per_second: format.sum(replicas.map((replica) => replica.tokens_per_second)),
     ttft: format.seconds(history.latest(model.model, "ttft_seconds", 60)),
     restarts: replicas.reduce((total, replica) => total + replica.restarts, 0),
