@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from tritonfleet.wire import ModelState
 
 ENGINE = {
     "fleet": "f",
@@ -17,7 +19,7 @@ ENGINE = {
 }
 VLLM = {**ENGINE, "model_name": "m", "engine_index": "0"}
 PAGE = {"fleet": "f", "instance": "a:9000", "job": "tritonfleet"}
-STATES = ("stopped", "starting", "ready", "restarting", "draining", "stopping", "failed")
+STATES = get_args(ModelState)
 TTFT = "vllm:time_to_first_token_seconds"
 
 #: As long as the case lasts.
@@ -157,6 +159,7 @@ CASES: tuple[Case, ...] = (
     Case("a first start of 25 minutes", engine("starting"), 25, [("TritonfleetStartSlow", REPLICA)]),
     Case("a model was unloaded", engine("stopped"), 10),
     Case("a model is being stopped", engine("draining"), 10),
+    Case("a model sleeps while another has the GPU", engine("asleep"), 10),
     Case("an engine serves", engine(), 30),
     Case(
         "an engine fell over for a moment",
@@ -232,13 +235,26 @@ CASES: tuple[Case, ...] = (
     Case("an engine told its metrics late once", {series("tritonfleet_scrape_up", ENGINE): "1x5 0 1x20"}, 10),
     Case(
         "the page is without Triton's part",
-        {series("tritonfleet_scrape_part_up", PAGE, part="triton"): "1x5 0x20"},
+        engine() | {series("tritonfleet_scrape_part_up", PAGE, part="triton"): "1x5 0x20"},
         15,
         [("TritonfleetPartScrapeMissing", 'part="triton"')],
     ),
     Case(
         "the page was without Triton's part once",
-        {series("tritonfleet_scrape_part_up", PAGE, part="triton"): "1x5 0 1x20"},
+        engine() | {series("tritonfleet_scrape_part_up", PAGE, part="triton"): "1x5 0 1x20"},
         12,
+    ),
+    Case(
+        "the door of several pools has no supervisor beside it",
+        {series("tritonfleet_scrape_part_up", PAGE, part="supervisor"): "0x20"},
+        15,
+    ),
+    Case(
+        "Triton's own page is scraped beside the fleet's",
+        answers("bridge", "0+60x30", outcome="success", version="1")
+        | {
+            series("tritonfleet_bridge_requests_total", {"model": "m", "version": "1"}, outcome="failed"): "0+60x30",
+        },
+        15,
     ),
 )

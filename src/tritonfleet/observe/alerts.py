@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tritonfleet.observe.promql import Queries, any_of, total
-from tritonfleet.observe.rule import MODEL, REPLICA, Alert, Record
+from tritonfleet.observe.rule import MODEL, OF_A_FLEET, REPLICA, Alert, Record
 
-_Q = Queries()
+_Q = Queries(OF_A_FLEET)
 _RESTARTS_TOTAL = _Q.select("tritonfleet_replica_restarts_total")
 _WHOSE = "{{ $labels.model }} in fleet {{ $labels.fleet }}"
 _ENGINE = "Replica {{ $labels.replica }} of " + _WHOSE
@@ -41,7 +41,7 @@ def down() -> Record:
     return Record(
         DOWN,
         f"1 - (\n  {_Q.select('tritonfleet_replica_up')} == 0\n"
-        f"  unless ignoring (state) ({_in_state('stopped', 'draining', 'stopping')})\n"
+        f"  unless ignoring (state) ({_in_state('stopped', 'asleep', 'draining', 'stopping')})\n"
         f"  unless ignoring (state) ({_in_state('starting')} and ignoring (state) {_RESTARTS_TOTAL} == 0)\n)",
     )
 
@@ -161,6 +161,9 @@ def missing(scaled_to_zero: Sequence[str] = ()) -> tuple[Alert, ...]:
     """Return the alerts on metrics that are not there; pools of *scaled_to_zero* may go away."""
     pools = {"pool": f'!~"{any_of(scaled_to_zero)}"'} if scaled_to_zero else {}
     replicas = _Q.select("tritonfleet_replica_up", **pools)
+    part = _Q.select("tritonfleet_scrape_part_up")
+    # A door in front of several pools serves a page too, and never has a supervisor.
+    replicas_of_all = _Q.select("tritonfleet_replica_up")
     before = _by("group", ("fleet", "pool"), f"last_over_time({replicas}[1h])")
     now = _by("group", ("fleet", "pool"), replicas)
     return (
@@ -183,7 +186,7 @@ def missing(scaled_to_zero: Sequence[str] = ()) -> tuple[Alert, ...]:
         ),
         Alert(
             "TritonfleetPartScrapeMissing",
-            f"{_Q.select('tritonfleet_scrape_part_up')} == 0",
+            f"{part} == 0\nand on (instance) group by (instance) (last_over_time({replicas_of_all}[1h]))",
             "5m",
             "warning",
             "Metrics of part {{ $labels.part }} of fleet {{ $labels.fleet }} are missing",

@@ -76,8 +76,8 @@ def fleet() -> Row:
         (
             Panel(
                 "Replicas up",
-                "Engines that serve, and engines there are. Apart for longer than a start takes: `tritonfleet status`, "
-                "`tritonfleet logs MODEL`.",
+                "Engines that serve, and engines there are. Apart for longer than a start takes, and not asleep "
+                "for another: `tritonfleet status`, `tritonfleet logs MODEL`.",
                 (
                     Query(f"{aggregate('sum', _MODEL)} ({up})", "up {{model}}"),
                     Query(f"{aggregate('count', _MODEL)} ({up})", "all {{model}}"),

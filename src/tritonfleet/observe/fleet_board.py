@@ -34,7 +34,7 @@ def _now() -> Row:
             ),
             Panel(
                 "Lowest share of replicas up",
-                "Of the model that is worst off. Below 100 %: a replica is down, starting or was unloaded.",
+                "Of the model that is worst off. Below 100 %: a replica is down, starting, asleep or unloaded.",
                 _one(f"min({aggregate('avg', ('model',))} ({up}))", ""),
                 "percentunit",
                 "number",

@@ -12,6 +12,8 @@ import yaml
 MODEL = ("fleet", "model")
 #: One engine; several pods of a fleet have the same replica numbers, so the scraped address belongs to it.
 REPLICA = ("fleet", "pool", "model", "replica", "instance")
+#: Triton's own page has some of the series as well, without a fleet; where it is scraped too, they count once.
+OF_A_FLEET = {"fleet": '!=""'}
 
 
 @dataclass(frozen=True)

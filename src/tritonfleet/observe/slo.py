@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tritonfleet.errors import UsageError
 from tritonfleet.observe.promql import Queries, any_of, bound
-from tritonfleet.observe.rule import MODEL, Alert, Record
+from tritonfleet.observe.rule import MODEL, OF_A_FLEET, Alert, Record
 from tritonfleet.spec import FleetSpec
 
 TTFT = "vllm:time_to_first_token_seconds"
@@ -108,7 +108,7 @@ def burn_rate(window: str) -> str:
 def _burn(goals: Goals, window: str) -> str:
     alone = [(f'="{name}"', goal) for name, goal in sorted(goals.by_model.items())]
     others = f'!~"{any_of(sorted(goals.by_model))}"' if goals.by_model else ""
-    queries = Queries(window=window)
+    queries = Queries(OF_A_FLEET, window)
     parts = []
     for matcher, goal in (*alone, (others, goals.default)):
         which = {"model": matcher} if matcher else {}
@@ -125,7 +125,7 @@ def records(goals: Goals) -> tuple[Record, ...]:
 
 
 def _burns(pairs: tuple[Burn, ...]) -> str:
-    counted = Queries().select(f"{TTFT}_count")
+    counted = Queries(OF_A_FLEET).select(f"{TTFT}_count")
     return "\nor\n".join(
         f"(\n  {burn_rate(pair.long)} > {pair.factor:g}\n"
         f"  and {burn_rate(pair.short)} > {pair.factor:g}\n"
@@ -138,9 +138,8 @@ def alerts() -> tuple[Alert, ...]:
     """Return the alerts on the burn rates, and on a goal that cannot be watched."""
     whose = "{{ $labels.model }} in fleet {{ $labels.fleet }}"
     speed = "The budget of late first tokens is spent {{ $value | humanize }} times faster than the goal allows"
-    unwatched = (
-        f"{Queries(window='1h').rate_of(MODEL, f'{TTFT}_count')} > 0\nunless on ({', '.join(MODEL)}) {burn_rate('1h')}"
-    )
+    counted = Queries(OF_A_FLEET, "1h").rate_of(MODEL, f"{TTFT}_count")
+    unwatched = f"{counted} > 0\nunless on ({', '.join(MODEL)}) {burn_rate('1h')}"
     return (
         Alert(
             "TritonfleetTtftBurnsFast",
