@@ -120,11 +120,12 @@ def test_mistyped(demo_fleet: RunningFleet, folder: Path) -> None:
 async def test_leaving_frees_the_engine(demo_fleet: RunningFleet, protocol: str) -> None:
     """A stream that is left early no longer runs in the engine."""
     port = demo_fleet.grpc if protocol == "grpc" else demo_fleet.http
-    request = GenerateRequest("llama2", "a", {"max_tokens": 480, "ignore_eos": True}, stream=True)
+    # Many choices keep the engine at work much longer than a busy machine may take to show the first token.
+    request = GenerateRequest("llama2", "a", {"max_tokens": 480, "ignore_eos": True, "n": 16}, stream=True)
     async with FleetClient(f"{protocol}://127.0.0.1:{port}") as fleet_client:
         async with aclosing(fleet_client.stream(request)) as chunks:
             await anext(chunks)
-            assert await running(engine_socket(demo_fleet, "llama2")) == 1
+            assert await running(engine_socket(demo_fleet, "llama2")) > 0
         async with asyncio.timeout(5):
             while await running(engine_socket(demo_fleet, "llama2")):  # noqa: ASYNC110 - the engine has no event to await
                 await asyncio.sleep(0.05)
@@ -155,7 +156,8 @@ async def test_doors_of_the_benchmark_agree(demo_fleet: RunningFleet) -> None:
     for target in targets:
         sample = await target.sample("What is a KV cache?", {"max_tokens": 12, "ignore_eos": True})
         assert sample.output_tokens == 12, target.name
-        assert 0 < sample.ttft_seconds < sample.latency_seconds
+        # On a busy machine a short answer may come in one piece.
+        assert 0 < sample.ttft_seconds <= sample.latency_seconds
         await target.door.close()
 
 
