@@ -11,6 +11,7 @@ from tritonfleet.deploy.cluster_spec import ClusterFleet, near
 from tritonfleet.deploy.sizes import Resources
 from tritonfleet.errors import CapacityError, UsageError
 from tritonfleet.planner import Machine, ModelFacts, Plan
+from tritonfleet.planner.devices import GIB
 from tritonfleet.spec.models import ModelSpec
 
 
@@ -123,11 +124,10 @@ def _nodes(name: str, models: Sequence[ModelSpec]) -> int:
 
 
 def _joined(machine: Machine, nodes: int) -> Machine:
-    """Return *nodes* machines as one, each stage of the pipeline on one of them."""
-    if nodes == 1:
-        return machine
-    memory = machine.host_bytes * nodes if machine.host_bytes else None
-    return replace(machine, name=f"{nodes} x {machine.name}", gpus=machine.gpus * nodes, host_bytes=memory)
+    """Return *nodes* machines as one, with the memory that pods may use; each stage of a pipeline is on one of them."""
+    memory = sizes.pod_memory_gib(machine, len(machine.gpus)) * GIB
+    name = machine.name if nodes == 1 else f"{nodes} x {machine.name}"
+    return replace(machine, name=name, gpus=machine.gpus * nodes, host_bytes=memory * nodes)
 
 
 def _weights(plan: Plan) -> int:

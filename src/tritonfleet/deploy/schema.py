@@ -23,6 +23,7 @@ def chart_schema(text: str) -> str:
     fleet = {
         "type": "object",
         "additionalProperties": False,
+        "required": ["name", "lifecycle"],
         "properties": {key: value for key, value in spec["properties"].items() if key not in _CHARTS_OWN},
     }
     schema["$defs"] = {"fleet": fleet, "model": model} | {

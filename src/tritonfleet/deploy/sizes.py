@@ -49,10 +49,15 @@ def family(instance_type: str) -> str:
     return instance_type.partition(".")[0]
 
 
+def pod_memory_gib(machine: Machine, gpus: int) -> int:
+    """Return the memory that a pod with *gpus* of the GPUs of *machine* may ask for."""
+    return math.floor((_gib(machine.host_bytes) * NODE_MEMORY - NODE_GIB) * gpus / len(machine.gpus))
+
+
 def gpu_resources(machine: Machine, gpus: int, weights_bytes: int) -> Resources:
     """Return what a pod with *gpus* of the GPUs of *machine* asks for: its part of the node."""
     part = gpus / len(machine.gpus)
-    memory = math.floor((_gib(machine.host_bytes) * NODE_MEMORY - NODE_GIB) * part)
+    memory = pod_memory_gib(machine, gpus)
     return Resources(
         cpu=max(1, math.floor(((machine.vcpus or 2) - NODE_VCPUS) * part)),
         memory_gib=memory,

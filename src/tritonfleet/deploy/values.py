@@ -25,9 +25,13 @@ def values_text(fleet: ClusterFleet, pools: Sequence[Pool]) -> str:
 
 def values(fleet: ClusterFleet, pools: Sequence[Pool]) -> dict[str, Any]:
     """Return the chart's values."""
+    models = {model.name: _model(model) for model in fleet.spec.models}
+    for pool in pools:
+        if pool.nodes > 1:  # vLLM's own processes stay on one node; Ray's reach the others
+            models[pool.models[0].name].setdefault("engine_args", {}).setdefault("distributed_executor_backend", "ray")
     return {
         "fleet": _shared(fleet.spec),
-        "models": {model.name: _model(model) for model in fleet.spec.models},
+        "models": models,
         "pools": {pool.name: _pool(fleet.spec, pool) for pool in pools},
         # Requests of the OpenAI API name their model in the body: with several pools somebody has to look.
         "door": {"enabled": len(pools) > 1},

@@ -100,7 +100,7 @@ model.tritonfleet.io/{{ . | trimAll "-_." }}: "true"
 {{- $found := list -}}
 {{- if include "tritonfleet.copies" $root -}}
 {{- range $name := .models -}}
-  {{- $model := get $root.Values.models $name -}}
+  {{- $model := required (printf "pools: the model %s is not among models" $name) (get $root.Values.models $name) -}}
   {{- if hasPrefix "hf://" $model.source -}}
     {{- $found = append $found (dict "name" $name "source" $model.source "want" "model" "target" (include "tritonfleet.weightsTarget" (dict "root" $root "name" $name "source" $model.source))) -}}
   {{- end -}}
@@ -119,7 +119,7 @@ model.tritonfleet.io/{{ . | trimAll "-_." }}: "true"
 {{- $root := .root -}}
 {{- if not (include "tritonfleet.copies" $root) -}}
 {{- range $name := .models -}}
-  {{- $model := get $root.Values.models $name -}}
+  {{- $model := required (printf "pools: the model %s is not among models" $name) (get $root.Values.models $name) -}}
   {{- range $source := append (values ($model.lora | default dict)) $model.source -}}
     {{- if hasPrefix "hf://" $source }}yes{{ end -}}
   {{- end -}}

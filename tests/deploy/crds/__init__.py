@@ -1,0 +1,1 @@
+"""JSON schemas of the custom resources that the chart makes."""

@@ -1,0 +1,45 @@
+"""Write the golden files and the generated part of the values schema anew: ``python -m tests.deploy.update``.
+
+Look at what changed before you commit it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.deploy.fleets import FLEETS, rendered
+from tests.deploy.helm.charts import CHART, case_values, render
+from tritonfleet.deploy.schema import chart_schema
+
+GOLDEN = Path(__file__).parent / "render/golden"
+MANIFESTS = Path(__file__).parent / "helm/golden"
+#: Without autoscalers, whose queries have tests of their own.
+GOLDEN_CASES = ("eks", "eks-one-pool", "eks-nodes")
+GOLDEN_FLEETS = tuple(name for name in FLEETS if name != "scaled")
+SCHEMA = CHART / "values.schema.json"
+
+
+def main() -> None:
+    """Write everything."""
+    SCHEMA.write_text(chart_schema(SCHEMA.read_text()))
+    shutil.rmtree(GOLDEN, ignore_errors=True)
+    for name in GOLDEN_FLEETS:
+        for path, content in rendered(FLEETS[name]).files.items():
+            target = GOLDEN / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
+    shutil.rmtree(MANIFESTS, ignore_errors=True)
+    MANIFESTS.mkdir()
+    for name in GOLDEN_CASES:
+        (MANIFESTS / f"{name}.yaml").write_text(golden_manifests(name))
+
+
+def golden_manifests(name: str) -> str:
+    """Return the manifests of a case without dashboards and rules, which have tests of their own."""
+    values = case_values(name)
+    return render(values | {"metrics": {"dashboards": False, "rules": False}})
+
+
+if __name__ == "__main__":
+    main()
