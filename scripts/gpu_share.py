@@ -216,13 +216,13 @@ def predictions(result: dict[str, Any], trace: Sequence[Request], speed: Speed) 
     models = result["models"]
     if result["mode"] == "squeezed":
         seats = [Seat(model, speed, "gpu") for model in models]
-        return {"predicted": replay_summary(replay(trace, Scene(tuple(seats), wait_seconds=REQUEST_SECONDS)))}
+        return {"predicted": replay_summary(replay(trace, Scene(tuple(seats))))}
     switch = statistics.median(result["switch_seconds"]) if result["switch_seconds"] else 1.05
     seats = [
         Seat(model, speed, "gpu", group="g", sleep_seconds=switch * SLEEP_PART, wake_seconds=switch * (1 - SLEEP_PART))
         for model in models
     ]
-    scene = Scene(tuple(seats), {"g": 1}, wait_seconds=REQUEST_SECONDS)
+    scene = Scene(tuple(seats), {"g": 1}, wait_seconds={"g": REQUEST_SECONDS})
     starts = [
         replica["ready_seconds"]
         for model in result["status_before"]["models"]
@@ -234,7 +234,7 @@ def predictions(result: dict[str, Any], trace: Sequence[Request], speed: Speed) 
         Seat(model, speed, "gpu", group="g", sleep_seconds=STOP_SECONDS, wake_seconds=cold) for model in models
     ]
     eager = Policy(min_residency_seconds=0.0, residency_per_switch=0.0, idle_seconds=0.0)
-    other = Scene(tuple(restarting), {"g": 1}, {"g": eager}, wait_seconds=REQUEST_SECONDS)
+    other = Scene(tuple(restarting), {"g": 1}, {"g": eager}, {"g": REQUEST_SECONDS})
     return {
         "predicted": replay_summary(replay(trace, scene)),
         "restart_predicted": {**replay_summary(replay(trace, other)), "cold_start_seconds": cold},

@@ -18,10 +18,12 @@ from tritonfleet.simulate.scenes import (
     check_models,
     parse_policy,
     planned_scene,
+    policy_of,
     restarting_scene,
     squeezed_scene,
 )
 from tritonfleet.simulate.speeds import Times, estimate, read_times
+from tritonfleet.spec.sharing import ShareSpec
 from tritonfleet.supervisor.seats import Policy
 
 SHARED: list[dict[str, Any]] = [{"name": name, "share": "g"} for name in "abcd"]
@@ -145,6 +147,17 @@ def test_wrong_policies_are_named(text: str, message: str) -> None:
     """With the near match."""
     with pytest.raises(UsageError, match=message):
         parse_policy(text, Policy())
+
+
+def test_the_groups_own_settings_are_simulated() -> None:
+    """Those of fleet.yaml, which another policy changes in part."""
+    spec = fleet(*SHARED).model_copy(update={"share": {"g": ShareSpec(min_residency_seconds=7, hold_seconds=20)}})
+    found = Fleet(spec, facts(*SHARED), machine_of_gpus("h200:1"), {})
+    scene = planned_scene(found, plan(spec, found.facts, found.machine), {})
+    assert scene.policies["g"].min_residency_seconds == 7
+    assert scene.wait_seconds["g"] == 20
+    changed = parse_policy("idle=1", policy_of(spec, "g"))
+    assert (changed.min_residency_seconds, changed.idle_seconds) == (7, 1)
 
 
 def test_a_trace_for_other_models_is_refused() -> None:

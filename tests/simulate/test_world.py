@@ -31,7 +31,7 @@ def test_one_switch_by_hand() -> None:
     first, second = (outcome.ttft_seconds for outcome in found.outcomes)
     assert first == pytest.approx(0.73 + base)
     assert second == pytest.approx(0.31 + 0.73 + base)
-    assert found.switch_seconds == (pytest.approx(1.04),)
+    assert list(found.switch_seconds) == [pytest.approx(1.04)]
     phases = [(span.model, span.phase) for span in found.spans]
     assert phases == [("a", "waking"), ("a", "awake"), ("a", "sleeping"), ("b", "waking"), ("b", "awake")]
 
@@ -47,7 +47,7 @@ def test_members_that_fit_together_are_awake_together() -> None:
 def test_a_request_that_waits_too_long_is_refused() -> None:
     """With the arbiter's own words; the first one runs on."""
     trace = [Request(0.0, "a", 30, 5000), Request(0.1, "b", 30, 2)]
-    found = replay(trace, Scene(seats("ab"), wait_seconds=5.0))
+    found = replay(trace, Scene(seats("ab"), wait_seconds={"g": 5.0}))
     assert found.outcomes[0].ended is not None
     assert "did not get the device within 5.0 s" in found.outcomes[1].refused
 
@@ -107,7 +107,7 @@ def cases(draw: st.DrawFn) -> tuple[list[Request], Scene]:
         )
     )
     trace = sorted((Request(*row) for row in rows), key=lambda request: request.arrival_seconds)
-    return trace, Scene(tuple(group), {"g": capacity}, {"g": policy}, wait_seconds=draw(st.floats(0.5, 30.0)))
+    return trace, Scene(tuple(group), {"g": capacity}, {"g": policy}, {"g": draw(st.floats(0.5, 30.0))})
 
 
 @settings(max_examples=200, deadline=None)

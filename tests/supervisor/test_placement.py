@@ -13,6 +13,7 @@ from tritonfleet.errors import CapacityError, UsageError
 from tritonfleet.planner import Machine, machine_of_gpus
 from tritonfleet.planner.devices import GIB
 from tritonfleet.spec.models import ModelSpec
+from tritonfleet.spec.sharing import ShareSpec
 from tritonfleet.supervisor.placement import Place, Placement, deal, place, place_beside, place_by_count
 
 LAPTOP = Machine("laptop", (), host_bytes=64 * GIB)
@@ -142,6 +143,15 @@ def test_memory_of_the_host_is_counted_on_the_cpu() -> None:
     assert [entry.sleep for entry in roomy.places] == [1, 1]
     group = roomy.groups[0]
     assert [member.need_bytes for member in group.members] == [group.capacity_bytes] * 2
+
+
+def test_the_way_to_sleep_that_a_group_names_is_kept() -> None:
+    """Also where the plan would choose another one, and where the plan is ignored."""
+    models: list[dict[str, Any]] = [{"name": name, "share": "g"} for name in "ab"]
+    spec = fleet(*models).model_copy(update={"share": {"g": ShareSpec(sleep=2)}})
+    machine = machine_of_gpus("h200:1")
+    assert [entry.sleep for entry in place(spec, facts(*models), machine, [0]).places] == [2, 2]
+    assert [entry.sleep for entry in place_by_count(spec, machine, [0]).places] == [2, 2]
 
 
 def test_an_engine_that_cannot_sleep_stops() -> None:

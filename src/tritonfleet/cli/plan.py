@@ -26,6 +26,10 @@ Policy = Annotated[
     typer.Option("--policy", metavar="KEY=SECONDS,..", help="Simulate this policy too, e.g. min_residency=4."),
 ]
 Times = Annotated[Path | None, typer.Option("--times", metavar="FILE", help="Measured times of the engines, JSON.")]
+Wait = Annotated[
+    float | None,
+    typer.Option("--wait", min=1e-9, help="Seconds that a simulated request waits; the group's hold_seconds else."),
+]
 Png = Annotated[
     Path | None, typer.Option("--png", metavar="FILE", help="Draw the GPUs, or the simulation; needs matplotlib.")
 ]
@@ -44,7 +48,7 @@ def plan(
     trace: Trace = None,
     policy: Policy = None,
     times: Times = None,
-    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds that a simulated request waits.")] = 60.0,
+    wait: Wait = None,
 ) -> None:
     """Show where each model goes and what it takes; with --simulate, what becomes of a trace of requests.
 
@@ -54,8 +58,8 @@ def plan(
 
     if sum((gpus is not None, instance is not None, here)) > 1:
         raise UsageError("--gpus, --instance and --here each name a machine; give one of them")
-    if trace is None and (policy or times):
-        raise UsageError("--policy and --times are for --simulate TRACE; `tritonfleet trace` makes a trace")
+    if trace is None and (policy or times or wait):
+        raise UsageError("--policy, --times and --wait are for --simulate TRACE; `tritonfleet trace` makes a trace")
     spec, facts, found = _plan(fleet, gpus, instance, here=here, weights=weights, rate=tokens_per_second)
     if trace is not None:
         from tritonfleet.cli.simulate import simulate

@@ -107,6 +107,8 @@ def _keep_within(
                 lowered.append(entry.model)
         if lowered:
             notes.append(f"host memory is too small to keep all weights: {', '.join(sorted(lowered))} {words}")
+    if kept > budget:
+        notes.append(f"sleeping models need {gib(kept - budget)} more of host memory than is there for them")
     return notes
 
 

@@ -31,12 +31,26 @@ class Fleet:
     machine: Machine
     times: Mapping[str, Times]
     """Measured ones by model; ``*`` stands for the others."""
-    wait_seconds: float = 60.0
+    wait_seconds: float | None = None
+    """Longest wait of a request; None: as the spec says for each group."""
 
 
 def planned_scene(fleet: Fleet, found: Plan, policies: Mapping[str, Policy]) -> Scene:
-    """Return the fleet as *found* places it, its groups with *policies*."""
-    return _scene(fleet, found, policies, restart=False)
+    """Return the fleet as *found* places it, its groups with *policies*, or their own where none is named."""
+    own = {group.name: policy_of(fleet.spec, group.name) for group in found.groups}
+    return _scene(fleet, found, {**own, **policies}, restart=False)
+
+
+def policy_of(spec: FleetSpec, group: str) -> Policy:
+    """Return how the members of *group* take turns, as the spec has it."""
+    sharing = spec.sharing(group)
+    return Policy(
+        min_residency_seconds=sharing.min_residency_seconds,
+        residency_per_switch=sharing.residency_per_switch,
+        idle_seconds=sharing.idle_seconds,
+        max_wait_seconds=sharing.max_wait_seconds,
+        drain_seconds=sharing.drain_seconds,
+    )
 
 
 def restarting_scene(fleet: Fleet, found: Plan) -> Scene:
@@ -92,7 +106,8 @@ def _scene(fleet: Fleet, found: Plan, policies: Mapping[str, Policy], *, restart
     replicas = {replica.model: replica for replica in found.replicas}
     seats = [_seat(fleet, model, replicas[model.name], needs, restart=restart) for model in fleet.spec.models]
     capacities = {group.name: group.capacity_bytes for group in found.groups}
-    return Scene(tuple(seats), capacities, dict(policies), fleet.wait_seconds)
+    waits = {name: fleet.wait_seconds or fleet.spec.sharing(name).hold_seconds for name in capacities}
+    return Scene(tuple(seats), capacities, dict(policies), waits)
 
 
 def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[str, int], *, restart: bool) -> Seat:
@@ -115,7 +130,7 @@ def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[s
         plain,
         group=replica.share,
         need_bytes=needs[model.name],
-        priority=getattr(model, "priority", 0),
+        priority=model.priority,
         keep_warm=model.keep_warm,
         sleep_seconds=STOP_SECONDS if stops else down,
         wake_seconds=cold if stops else up,

@@ -17,6 +17,9 @@ from tritonfleet.simulate.trace import Request
 from tritonfleet.supervisor.arbiter import Arbiter
 from tritonfleet.supervisor.seats import Grant, Member, Order, Policy, Refuse, Revoke, Sleep, Wake
 
+#: Longest wait where the scene names none.
+WAIT_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -46,8 +49,8 @@ class Scene:
     """Bytes of each share group's device."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
     """By share group; the arbiter's default where none is named."""
-    wait_seconds: float = 60.0
-    """Longest wait of a request for its model's turn."""
+    wait_seconds: Mapping[str, float] = field(default_factory=dict)
+    """By share group, the longest wait of a request for its model's turn; a minute where none is named."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class _World:
         for name in dict.fromkeys(seat.group for seat in scene.seats if seat.group):
             members = [seat for seat in scene.seats if seat.group == name]
             policy = scene.policies.get(name, Policy())
-            self._groups[name] = _Group(members, scene.capacities.get(name, 1), policy, self)
+            self._groups[name] = _Group(name, members, scene.capacities.get(name, 1), policy, self)
         self._group_of = {seat.model: self._groups[seat.group] if seat.group else None for seat in scene.seats}
 
     def run(self) -> Replay:
@@ -161,7 +164,8 @@ class _World:
         if group is None:
             self.enter(flight.number, now)
         else:
-            group.request(flight, now, now + self._scene.wait_seconds)
+            wait = self._scene.wait_seconds.get(group.name, WAIT_SECONDS)
+            group.request(flight, now, now + wait)
 
     def _finish(self, engine: Engine, now: float) -> None:
         ended = engine.finish(now)
@@ -199,7 +203,8 @@ class _World:
 class _Group:
     """A share group: its arbiter, and the machinery that takes its time over each order."""
 
-    def __init__(self, members: Iterable[Seat], capacity: int, policy: Policy, world: _World) -> None:
+    def __init__(self, name: str, members: Iterable[Seat], capacity: int, policy: Policy, world: _World) -> None:
+        self.name = name
         self._seats = {seat.model: seat for seat in members}
         self._arbiter = Arbiter(
             [Member(seat.model, seat.need_bytes, seat.priority, seat.keep_warm) for seat in self._seats.values()],
