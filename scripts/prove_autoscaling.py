@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import aiohttp
 import yaml
 from autoscaling.controller import Deployment, Look, autoscale, serve_state_metrics
 from autoscaling.front import Nginx, Prometheus
-from autoscaling.load import Load, Phase, Sample, arrivals
+from autoscaling.load import Load, Phase, Sample, Witnesses, arrivals
 from autoscaling.pods import Template
 from autoscaling.verdict import Verdict, judge
 
@@ -37,6 +37,8 @@ from tritonfleet.spec import FleetSpec, parse_spec
 
 MODEL, NAMESPACE, DEPLOYMENT = "llama2", "proof", "proof-llama2"
 SEED = 7
+#: A request that runs while its replica is told to go is so many times as long as the others.
+WITNESS_FACTOR = 3
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,13 @@ class Proof:
     deployment: Deployment
     rule: Rule
     load: Load
-    looks: list[Look]
+    looks: list[Look] = field(default_factory=list)
+    witnesses: list[Sample] = field(default_factory=list)
 
     async def run(self) -> tuple[list[Sample], tuple[float, float], float]:
         """Run the load with the autoscaler beside it; return samples, the step's times and one request's seconds."""
+        witnesses = Witnesses(self.load, WITNESS_FACTOR * self.plan.max_tokens)
+        self.deployment.before_end = witnesses.join
         await self.deployment.scale(1)
         await self.deployment.wait_ready()
         seconds = await self._request_seconds()
@@ -101,6 +106,8 @@ class Proof:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._autoscale(end))
             sent = group.create_task(self.load.run(arrivals(phases, SEED), start))
+        self.deployment.before_end = None
+        self.witnesses = await witnesses.finish()
         step = (start + self.plan.phases[0], start + self.plan.phases[0] + self.plan.phases[1])
         return sent.result(), step, seconds
 
@@ -142,8 +149,8 @@ async def cluster(plan: Plan, spec: FleetSpec, folder: Path, port: int) -> Async
         state = await serve_state_metrics(deployment, port + 3)
         try:
             await prometheus.start()
-            load = Load(MODEL, port, port + 1, plan.max_tokens, session, client, deployment.now)
-            yield Proof(plan, deployment, rule, load, [])
+            load = Load(MODEL, port, plan.max_tokens, session, client, deployment.now)
+            yield Proof(plan, deployment, rule, load)
         finally:
             await deployment.stop()
             await nginx.stop()
@@ -160,7 +167,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
     async with cluster(plan, spec, folder, options.port) as proof:
         samples, step, seconds = await proof.run()
     looks, deployment, goal = proof.looks, proof.deployment, scaling.ttft_goal_seconds
-    verdict = judge(looks, samples, deployment.exits, step=step, ttft_goal=goal, end=sum(plan.phases))
+    verdict = judge(looks, samples, proof.witnesses, deployment.exits, step=step, ttft_goal=goal, end=sum(plan.phases))
     if options.json:
         found = {
             "engine": options.engine,
@@ -171,6 +178,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
             "plan": asdict(plan),
             "rule": asdict(proof.rule),
             "looks": [asdict(look) for look in looks],
+            "witnesses": [asdict(sample) for sample in proof.witnesses],
             "samples": [asdict(sample) for sample in samples],
         }
         options.json.write_text(json.dumps(found, indent=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -39,6 +39,8 @@ class Deployment:
     nginx: Nginx
     prometheus: Prometheus
     session: aiohttp.ClientSession
+    before_end: Callable[[Pod], Awaitable[None]] | None = None
+    """Called with a serving pod that is about to go."""
     replicas: int = 0
     pods: list[Pod] = field(default_factory=list)
     gone: list[Pod] = field(default_factory=list)
@@ -96,6 +98,8 @@ class Deployment:
 
     async def _end(self, pod: Pod) -> None:
         """Take the pod out of the load balancer first, as the endpoints controller and a preStop hook do."""
+        if self.before_end is not None and pod.ready_at is not None:
+            await self.before_end(pod)
         await self._show()
         status = await pod.terminate()
         self.exits.append((pod.name, status))
@@ -110,8 +114,8 @@ class Deployment:
             if serving:
                 await self.nginx.show(serving)
 
-    def _run(self, work: object) -> None:
-        self._tasks.add(asyncio.ensure_future(work))  # type: ignore[arg-type]
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
 
 
 async def serve_state_metrics(deployment: Deployment, port: int) -> web.AppRunner:

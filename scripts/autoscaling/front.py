@@ -147,9 +147,8 @@ def _servers(ports: Sequence[int]) -> str:
 
 
 def _listens(port: int) -> bool:
-    return any(
-        found.laddr.port == port and found.status == psutil.CONN_LISTEN for found in psutil.net_connections("tcp")
-    )
+    listening = (found.laddr for found in psutil.net_connections("tcp") if found.status == psutil.CONN_LISTEN)
+    return any(address and address.port == port for address in listening)
 
 
 async def _until(

@@ -6,11 +6,13 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
+from autoscaling.pods import Pod
 from tritonfleet.client import FleetClient, GenerateRequest
 from tritonfleet.errors import FleetError
 
@@ -50,26 +52,35 @@ def arrivals(phases: Sequence[Phase], seed: int) -> list[float]:
 
 @dataclass
 class Load:
-    """Sends requests to the two ports of the load balancer."""
+    """Sends requests to two ports: the load balancer's, or one pod's own."""
 
     model: str
     http_port: int
-    grpc_port: int
     max_tokens: int
     session: aiohttp.ClientSession
     client: FleetClient
+    """Of the gRPC port."""
     now: Callable[[], float]
 
-    async def send(self, number: int) -> Sample:
-        """Send one request and return what came of it."""
+    async def send(self, number: int, first: asyncio.Event | None = None) -> Sample:
+        """Send one request and return what came of it; *first* is set with its first token, or when it failed."""
         sent_at, began = self.now(), time.perf_counter()
         door = ("kserve-grpc", "openai-sse")[number % 2]
-        ask = (self._ask_grpc, self._ask_openai)[number % 2]
+        texts = (self._ask_grpc, self._ask_openai)[number % 2]
+        ttft, error = None, None
         try:
-            ttft = await ask(f"Request {number}: tell me about lighthouses.", began)
+            async with aclosing(texts(f"Request {number}: tell me about lighthouses.")) as pieces:
+                async for piece in pieces:
+                    if piece and ttft is None:
+                        ttft = time.perf_counter() - began
+                        if first is not None:
+                            first.set()
         except (FleetError, aiohttp.ClientError, OSError, ValueError) as err:
-            return Sample(sent_at, door, None, time.perf_counter() - began, f"{type(err).__name__}: {err}")
-        error = None if ttft is not None else "the answer was empty"
+            error = f"{type(err).__name__}: {err}"
+        if ttft is None and error is None:
+            error = "the answer was empty"
+        if first is not None:
+            first.set()
         return Sample(sent_at, door, ttft, time.perf_counter() - began, error)
 
     async def run(self, times: Sequence[float], start: float) -> list[Sample]:
@@ -81,25 +92,17 @@ class Load:
 
         return list(await asyncio.gather(*(at(number, when) for number, when in enumerate(times))))
 
-    async def _ask_grpc(self, prompt: str, began: float) -> float | None:
+    async def _ask_grpc(self, prompt: str) -> AsyncGenerator[str]:
         sampling = {"max_tokens": self.max_tokens, "ignore_eos": True}
-        first = None
-        async for chunk in self.client.stream(GenerateRequest(self.model, prompt, sampling, stream=True)):
-            if first is None and any(chunk.texts):
-                first = time.perf_counter() - began
-        return first
+        request = GenerateRequest(self.model, prompt, sampling, stream=True)
+        async with aclosing(self.client.stream(request)) as chunks:
+            async for chunk in chunks:
+                yield "".join(chunk.texts)
 
-    async def _ask_openai(self, prompt: str, began: float) -> float | None:
-        body = {
-            "model": self.model,
-            "prompt": prompt,
-            "max_tokens": self.max_tokens,
-            "ignore_eos": True,
-            "stream": True,
-        }
-        first, finished = None, False
-        url = f"http://127.0.0.1:{self.http_port}/v1/completions"
-        async with self.session.post(url, json=body) as response:
+    async def _ask_openai(self, prompt: str) -> AsyncGenerator[str]:
+        body = {"model": self.model, "prompt": prompt, "max_tokens": self.max_tokens, "stream": True}
+        url, finished = f"http://127.0.0.1:{self.http_port}/v1/completions", False
+        async with self.session.post(url, json=body | {"ignore_eos": True}) as response:
             if response.status != 200:
                 raise ValueError(f"{response.status} {(await response.text())[:300]}")
             async for line in response.content:
@@ -110,8 +113,35 @@ class Load:
                     event = json.loads(data)
                     if "error" in event:
                         raise ValueError(str(event["error"]))
-                    if first is None and event["choices"] and event["choices"][0]["text"]:
-                        first = time.perf_counter() - began
+                    yield event["choices"][0]["text"] if event["choices"] else ""
         if not finished:
             raise ValueError("the stream ended before [DONE]")
-        return first
+
+
+@dataclass
+class Witnesses:
+    """Long requests that run on a pod at the moment in which it is told to go: each must be answered whole."""
+
+    load: Load
+    max_tokens: int
+    samples: list[Sample] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _count: int = 0
+
+    async def join(self, pod: Pod) -> None:
+        """Start a request on *pod* itself, by one door or the other, and return with its first token."""
+        number, first = self._count, asyncio.Event()
+        self._count += 1
+        self._tasks.add(asyncio.create_task(self._watch(pod, number, first)))
+        async with asyncio.timeout(60):
+            await first.wait()
+
+    async def finish(self) -> list[Sample]:
+        """Wait for the answers and return what came of them."""
+        await asyncio.gather(*self._tasks)
+        return self.samples
+
+    async def _watch(self, pod: Pod, number: int, first: asyncio.Event) -> None:
+        async with FleetClient(f"127.0.0.1:{pod.grpc}", timeout_seconds=120) as client:
+            load = replace(self.load, http_port=pod.openai, max_tokens=self.max_tokens, client=client)
+            self.samples.append(await load.send(number, first))

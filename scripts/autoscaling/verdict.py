@@ -32,6 +32,8 @@ class Verdict:
     """Over the last third of the step."""
     ttft_goal: float
     scale_downs: int
+    drained: int
+    """Long requests that ran on a replica when it was told to go, and were answered whole."""
     turns: int
     """How often replicas that had come went while the load was still high, or came back after they had gone."""
     exits: tuple[tuple[str, int], ...]
@@ -53,6 +55,7 @@ class Verdict:
                 f"TTFT p95 came back to {self.ttft_p95_recovered:.2f} s only, the goal is {self.ttft_goal:g} s",
             ),
             (self.scale_downs > 0, "no replica was let go"),
+            (self.drained >= self.scale_downs, f"only {self.drained} requests ran on replicas that were let go"),
             (self.turns == 0, f"the number of replicas turned {self.turns} times"),
             (all(status == 0 for _, status in self.exits), f"not all pods ended well: {self.exits}"),
         )
@@ -62,13 +65,17 @@ class Verdict:
 def judge(
     looks: Sequence[Look],
     samples: Sequence[Sample],
+    witnesses: Sequence[Sample],
     exits: Sequence[tuple[str, int]],
     *,
     step: tuple[float, float],
     ttft_goal: float,
     end: float,
 ) -> Verdict:
-    """Return the verdict on a run whose load was high between the two times of *step*."""
+    """Return the verdict on a run whose load was high between the two times of *step*.
+
+    *witnesses* are the requests that ran on replicas when they were told to go.
+    """
     start, stop = step
     before = max((look.replicas for look in looks if look.at < start), default=1)
     most = max(look.replicas for look in looks)
@@ -79,9 +86,10 @@ def judge(
     changes = [second.replicas - first.replicas for first, second in pairwise(looks)]
     signs = [change > 0 for change in changes if change]
     early = sum(second.replicas < first.replicas for first, second in pairwise(looks) if start <= second.at <= stop)
+    everyone = [*samples, *witnesses]
     return Verdict(
-        requests=len(samples),
-        errors=tuple(f"{sample.door} at {sample.sent_at:.1f} s: {sample.error}" for sample in samples if sample.error),
+        requests=len(everyone),
+        errors=tuple(f"{sample.door} at {sample.sent_at:.1f} s: {sample.error}" for sample in everyone if sample.error),
         asked_after_seconds=None if asked is None else asked - start,
         serving_after_seconds=None if serving is None else serving - start,
         most_replicas=most,
@@ -90,6 +98,7 @@ def judge(
         ttft_p95_recovered=_p95(samples, stop - (stop - start) / 3, stop),
         ttft_goal=ttft_goal,
         scale_downs=sum(change < 0 for change in changes),
+        drained=sum(sample.error is None for sample in witnesses),
         turns=sum(up and not before for before, up in pairwise(signs)) + early,
         exits=tuple(exits),
         seconds=end,
