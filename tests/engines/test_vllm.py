@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,27 @@ def test_a_wake_from_level_2_reads_the_weights_before_it_takes_the_cache() -> No
         "/reset_prefix_cache",
     ]
     assert "reload_weights" in vllm().wake(2)[1].body
+
+
+def test_the_plans_part_of_the_memory_is_passed_on() -> None:
+    """Unless the spec names one, by either name; and never to the CPU."""
+    planned = replace(launch(), memory_share=0.4521)
+    assert "--gpu-memory-utilization 0.4521" in " ".join(vllm().command(planned).argv)
+    for name in ("gpu_memory_utilization", "device_memory_utilization"):
+        own = replace(launch(engine_args={name: 0.3}), memory_share=0.4521)
+        assert "0.4521" not in vllm().command(own).argv
+        assert "0.3" in vllm().command(own).argv
+    assert "--gpu-memory-utilization" not in vllm().command(replace(launch(**CPU), memory_share=0.4)).argv
+
+
+def test_a_member_of_a_share_group_can_sleep() -> None:
+    """On a GPU with vLLM's sleep mode; the CPU has none, and there the calls answer and free nothing."""
+    command = vllm().command(replace(launch(), sleeps=True))
+    assert "--enable-sleep-mode" in command.argv
+    assert command.env["VLLM_SERVER_DEV_MODE"] == "1"
+    command = vllm().command(replace(launch(**CPU), sleeps=True))
+    assert "--enable-sleep-mode" not in command.argv
+    assert command.env["VLLM_SERVER_DEV_MODE"] == "1"
 
 
 def test_sleeping_on_the_cpu_is_refused() -> None:

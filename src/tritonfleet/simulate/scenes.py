@@ -133,5 +133,6 @@ def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[s
         priority=model.priority,
         keep_warm=model.keep_warm,
         sleep_seconds=STOP_SECONDS if stops else down,
+        first_sleep_seconds=measured.first_sleep_seconds if measured and not stops else None,
         wake_seconds=cold if stops else up,
     )
