@@ -37,6 +37,8 @@ FleetState = Literal["starting", "ready", "degraded", "draining", "stopping"]
 
 #: Environment variable through which Triton's children learn the path of the control socket.
 CONTROL_VARIABLE = "TRITONFLEET_CONTROL"
+#: Environment variable with where the bridge sends its spans, as JSON: ``url``, ``service``, ``fleet``; unset: nowhere.
+TRACING_VARIABLE = "TRITONFLEET_TRACING"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Route:
     """Why it is not ready, in words for the client."""
     lease: LeaseNeed = "none"
     """Which requests must hold a lease of the model while they are at the engine."""
-    hold_seconds: float = 60.0
+    hold_seconds: float = 0.0
     """Longest wait for a lease, unless the request names a shorter one."""
     engine_version: str = ""
     """Version of the engine's runtime, where it is known."""

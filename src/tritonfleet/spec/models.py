@@ -218,6 +218,22 @@ class GatewaySpec(Section):
     """Longest time for an engine to send nothing before the request is given up with 504."""
 
 
+class TracingSpec(Section):
+    """Traces of requests, sent to an OpenTelemetry collector; needs ``pip install 'tritonfleet[otel]'``."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
+    """Address of the collector's OTLP over HTTP, for example http://localhost:4318."""
+    sample_ratio: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    """Share of the requests that begin a trace; one that comes with a trace of its own keeps to what that says."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _base_only(cls, value: str) -> str:
+        if value.rstrip("/").endswith("/v1/traces"):
+            raise ValueError(f"{value!r}: leave /v1/traces out; write the collector's base address")
+        return value
+
+
 class Lifecycle(Section):
     """How long the supervisor waits, and how often it tries again."""
 
@@ -260,6 +276,8 @@ class FleetSpec(Section):
     """How the models of each share group take turns, by the group's name; every key has a default."""
     lifecycle: Lifecycle = Lifecycle()
     """Deadlines and restarts."""
+    tracing: TracingSpec | None = None
+    """Where traces of requests go; nowhere when absent."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> FleetSpec:

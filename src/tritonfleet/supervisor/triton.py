@@ -41,8 +41,12 @@ def command(
     *,
     shm_prefix: str,
     drain_seconds: float,
+    tracing: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return tritonserver's command line: explicit mode, no model at the start, our backend folder."""
+    """Return tritonserver's command line: explicit mode, no model at the start, our backend folder.
+
+    *tracing* are values of --trace-config.
+    """
     return (
         str(runtime.executable),
         *(f"--model-repository={repository}" for repository in repositories),
@@ -57,6 +61,7 @@ def command(
         f"--metrics-address={doors.metrics.host}",
         f"--metrics-port={doors.metrics.port}",
         f"--exit-timeout-secs={max(1, round(drain_seconds))}",
+        *(f"--trace-config={setting}" for setting in tracing),
     )
 
 
