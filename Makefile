@@ -22,7 +22,7 @@ SMOKE := tests/e2e/test_lifecycle.py tests/e2e/test_readme.py
 test-smoke: $(VENV)/.dev
 	$(BIN)/pytest -m e2e $(SMOKE)
 
-test-deploy: $(VENV)/.dev
+test-deploy: $(VENV)/.deploy
 	$(BIN)/pytest -m deploy
 
 lint: $(VENV)/.dev
@@ -38,6 +38,11 @@ fmt: $(VENV)/.dev
 bench: $(VENV)/.core
 	$(BIN)/python scripts/bench_doors.py
 
+# PIECES chooses what is measured; scripts/gpu/bench.sh says more.
+PIECES ?= 7b 0.3b
+bench-gpu: $(VENV)/.dev
+	LIMIT_S=$${LIMIT_S:-3600} scripts/gpu/bench.sh bench-results/gpu $(PIECES)
+
 $(VENV)/bin/python:
 	scripts/make-venv "$(PYTHON)" $(VENV)
 
@@ -48,6 +53,12 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.core
+
+$(VENV)/.deploy: pyproject.toml scripts/checkov.txt | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,deploy]'
+	scripts/make-venv $(BIN)/python $(VENV)/checkov
+	$(VENV)/checkov/bin/python -m pip install --quiet --requirement scripts/checkov.txt
+	touch $@ $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

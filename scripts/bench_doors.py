@@ -30,6 +30,7 @@ from rich.progress import Progress
 
 from tritonfleet.bench.compare import Load, Plan, Turn, compare, goals, rows
 from tritonfleet.bench.cpu import OTHERS, CpuMeter
+from tritonfleet.bench.doors import parse_endpoint
 from tritonfleet.bench.engine_door import EngineDoor
 from tritonfleet.bench.report import markdown, replace_section, table, to_json
 from tritonfleet.bench.target import StreamDoor, Target
@@ -212,14 +213,6 @@ def from_status(status: FleetStatus) -> Addresses:
 def given(options: argparse.Namespace) -> Iterator[Addresses]:
     """Return the addresses of the command line; nothing is started or stopped."""
     yield Addresses(parse_endpoint(options.engine), options.grpc, options.http, options.model_name)
-
-
-def parse_endpoint(text: str) -> Endpoint:
-    """Return the endpoint written as ``unix:PATH`` or ``HOST:PORT``."""
-    if text.startswith("unix:"):
-        return Endpoint(uds=text.removeprefix("unix:"))
-    host, _, port = text.rpartition(":")
-    return Endpoint(host=host or "127.0.0.1", port=int(port))
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from tritonfleet.client.events import EventSplitter
 from tritonfleet.client.messages import Chunk, GenerateRequest, ModelInfo
@@ -20,14 +20,17 @@ KEEPALIVE_SECONDS = 3.0
 class EngineDoor:
     """A connection to ``/v1/completions`` of one engine; raises RequestFailed or one of its children, nothing else."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, api_key: str | None = None) -> None:
         self._endpoint = endpoint
         connector = (
             aiohttp.UnixConnector(endpoint.uds, limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
             if endpoint.uds
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         )
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), headers=headers
+        )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -96,7 +99,7 @@ def completion_body(request: GenerateRequest) -> dict[str, Any]:
 
 def to_chunk(event: bytes) -> Chunk:
     """Return the chunk in an event of the OpenAI API; raise RequestRefused for an error in it."""
-    data = json.loads(event)
+    data = msgspec.json.decode(event)
     if "error" in data:
         raise RequestRefused(f"the engine refused the request: {data['error']}")
     usage = data.get("usage")

@@ -19,6 +19,7 @@ HEADINGS = (
     "of engine's (95 %)",
     "TTFT p50",
     "TTFT p95",
+    "TTFT p99",
     "TTFT p50 more (95 %)",
     "TPOT p50",
     "CPU s per 1,000 tokens",
@@ -35,6 +36,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})" if ratio else "",
         duration_text(summary.ttft_p50),
         duration_text(summary.ttft_p95),
+        duration_text(summary.ttft_p99),
         f"{more.value * 1e3:+.2f} ms ({more.low * 1e3:+.2f} to {more.high * 1e3:+.2f})" if more else "",
         duration_text(summary.tpot_p50) if summary.tpot_p50 is not None else "n/a",
         ", ".join(f"{group} {seconds:.2f}" for group, seconds in row.cpu_per_1000_tokens.items()),
@@ -45,7 +47,7 @@ def table(rows: Sequence[Row]) -> Table:
     """Return the comparison for a terminal."""
     found = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(HEADINGS):
-        found.add_column(heading, justify="left" if number in (1, 8) else "right")
+        found.add_column(heading, justify="left" if number in (1, 9) else "right")
     before = rows[0].streams if rows else 0
     for row in rows:
         if row.streams != before:

@@ -16,6 +16,8 @@ class Sample:
     ttft_seconds: float
     latency_seconds: float
     output_tokens: int
+    gaps_seconds: tuple[float, ...] = ()
+    """Times between two responses with text (ITL); empty where they were not kept."""
 
     @property
     def tpot_seconds(self) -> float | None:
