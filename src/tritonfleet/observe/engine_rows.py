@@ -36,6 +36,7 @@ def saturation() -> Row:
                     Query(total(_MODEL, _Q.select("vllm:num_requests_waiting")), "waiting {{model}}"),
                     Query(total(_MODEL, _Q.select("tritonfleet_gateway_requests_waiting")), "in line {{model}}"),
                 ),
+                width=6,
             ),
             Panel(
                 "KV cache in use",
@@ -48,6 +49,7 @@ def saturation() -> Row:
                 "percentunit",
                 maximum=1,
                 levels={0: "green", 0.8: "yellow", KV_CACHE_FULL: "red"},
+                width=6,
             ),
             Panel(
                 "Prefix cache hit ratio",
@@ -57,6 +59,7 @@ def saturation() -> Row:
                 "percentunit",
                 maximum=1,
                 no_value="nothing was looked up",
+                width=6,
             ),
             Panel(
                 "Preemptions per second",

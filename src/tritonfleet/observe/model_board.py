@@ -76,18 +76,21 @@ def _requests() -> Row:
                 "Tokens. Long prompts make late first tokens.",
                 _lengths("vllm:request_prompt_tokens"),
                 "tokens",
+                width=6,
             ),
             Panel(
                 "Answer length",
                 "Tokens. Long answers fill the KV cache.",
                 _lengths("vllm:request_generation_tokens"),
                 "tokens",
+                width=6,
             ),
             Panel(
                 "How answers end",
                 "stop: the model ended it; length: the limit of tokens; abort: the client went away.",
                 (Query(_Q.rate_of(("finished_reason",), "vllm:request_success_total"), "{{finished_reason}}"),),
                 "reqps",
+                width=6,
             ),
             Panel(
                 "Tokens per step",

@@ -154,6 +154,7 @@ def throughput() -> Row:
                 _one(total(_MODEL, _generated(_Q))),
                 "tokens/s",
                 stacked=True,
+                width=6,
             ),
             Panel(
                 "Prompt tokens per second",
@@ -161,12 +162,14 @@ def throughput() -> Row:
                 _one(_Q.rate_of(_MODEL, "vllm:prompt_tokens_total")),
                 "tokens/s",
                 stacked=True,
+                width=6,
             ),
             Panel(
                 "Requests per second",
                 "That ended, at both doors. What failure and refused mean is said at Cumulative requests.",
                 _outcomes(rate=True),
                 "reqps",
+                width=6,
             ),
             Panel(
                 "Cost per million tokens",
