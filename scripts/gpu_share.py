@@ -7,7 +7,8 @@ within 9 minutes; on a GPU host without network::
 
     bash scripts/gpu/share.sh /root/p $OUT shared      # four models take turns
     bash scripts/gpu/share.sh /root/p $OUT squeezed    # four models with a quarter of the memory each
-    python scripts/gpu_share.py --compare shared.json squeezed.json --png share.png
+    bash scripts/gpu/share.sh /root/p $OUT restart     # two models that are stopped and started for each other
+    python scripts/gpu_share.py --compare shared.json squeezed.json restart.json --png share.png
 
 Without a GPU, with fake engines: ``FAKE=1 bash scripts/gpu/share.sh - OUT shared``.
 """
@@ -31,7 +32,7 @@ import aiohttp
 
 from tritonfleet.planner import gather_facts, machine_here, plan
 from tritonfleet.simulate import Replay, Request, Scene, Seat, Shape, Speed, generate, replay
-from tritonfleet.spec import load_spec
+from tritonfleet.spec import FleetSpec, load_spec
 from tritonfleet.supervisor.seats import Policy
 
 SHAPE = {"seconds": 80.0, "rate": 3.0, "shift_seconds": 20.0, "prompt_tokens": 256, "output_tokens": 64}
@@ -81,8 +82,8 @@ async def measure(options: argparse.Namespace) -> int:
     spec = load_spec(options.fleet)
     status = fleet_status(options)
     ready = [model["model"] for model in status["models"] if model["state"] not in ("failed", "starting", "stopped")]
-    shared = any(model.share for model in spec.models)
-    result: dict[str, Any] = {"mode": "shared" if shared else "squeezed", "gpu": gpu_name(), "models": ready}
+    mode = mode_of(spec)
+    result: dict[str, Any] = {"mode": mode, "gpu": gpu_name(), "models": ready}
     result |= {"up_seconds": options.up_seconds, "status_before": status}
     shape = {**SHAPE, "seconds": options.seconds, "rate": options.rate}
     trace = generate(Shape(tuple(ready), **shape), options.seed)
@@ -94,11 +95,15 @@ async def measure(options: argparse.Namespace) -> int:
         speed = await measure_speed(session, ready[0], kv_tokens(options.fleet, ready[0]))
         result["speed"] = asdict(speed)
         write(options.out, result)
-        if shared:
+        if mode == "shared":
             base = speed.overhead_seconds + speed.tpot(1) + PROMPTS[0] / speed.prefill_tokens_per_second
             result["switch_seconds"] = await measure_switches(session, ready, base)
             say(f"switches without load: {[round(seconds, 2) for seconds in result['switch_seconds']]}")
             write(options.out, result)
+        if mode == "squeezed":  # the first requests of an engine are slower; sharing ones have had theirs
+            chance = random.Random(6)
+            for model in ready:
+                await send(session, Request(0.0, model, 256, 8), time.monotonic(), chance)
         say(f"{len(trace)} requests in {options.seconds:g} s")
         samples = await send_trace(session, trace)
     result["samples"] = [asdict(sample) for sample in samples]
@@ -109,6 +114,14 @@ async def measure(options: argparse.Namespace) -> int:
     write(options.out, result)
     show(result)
     return 0 if result["measured"]["errors"] == 0 else 1
+
+
+def mode_of(spec: FleetSpec) -> str:
+    """Return what a fleet shows: models that sleep for each other, that stop for each other, or side by side."""
+    groups = {model.share for model in spec.models if model.share}
+    if not groups:
+        return "squeezed"
+    return "restart" if all(spec.sharing(group).sleep == "stop" for group in groups) else "shared"
 
 
 def fleet_status(options: argparse.Namespace) -> dict[str, Any]:
@@ -217,28 +230,35 @@ def predictions(result: dict[str, Any], trace: Sequence[Request], speed: Speed) 
     if result["mode"] == "squeezed":
         seats = [Seat(model, speed, "gpu") for model in models]
         return {"predicted": replay_summary(replay(trace, Scene(tuple(seats))))}
-    switch = statistics.median(result["switch_seconds"]) if result["switch_seconds"] else 1.05
+    cold = cold_start(result)
+    restarting = tuple(
+        Seat(model, speed, "gpu", group="g", sleep_seconds=STOP_SECONDS, wake_seconds=cold) for model in models
+    )
+    eager = Policy(min_residency_seconds=0.0, residency_per_switch=0.0, idle_seconds=0.0)
+    restart = replay(trace, Scene(restarting, {"g": 1}, {"g": eager}, {"g": REQUEST_SECONDS}))
+    if result["mode"] == "restart":
+        return {"predicted": {**replay_summary(restart), "cold_start_seconds": cold}}
+    switch = statistics.median(result["switch_seconds"] or [1.05])
     seats = [
         Seat(model, speed, "gpu", group="g", sleep_seconds=switch * SLEEP_PART, wake_seconds=switch * (1 - SLEEP_PART))
         for model in models
     ]
     scene = Scene(tuple(seats), {"g": 1}, wait_seconds={"g": REQUEST_SECONDS})
+    return {
+        "predicted": replay_summary(replay(trace, scene)),
+        "restart_predicted": {**replay_summary(restart), "cold_start_seconds": cold},
+    }
+
+
+def cold_start(result: dict[str, Any]) -> float:
+    """Return the median of the engines' starts in seconds."""
     starts = [
         replica["ready_seconds"]
         for model in result["status_before"]["models"]
         for replica in model["replicas"]
         if replica["ready_seconds"]
     ]
-    cold = statistics.median(starts) if starts else 60.0
-    restarting = [
-        Seat(model, speed, "gpu", group="g", sleep_seconds=STOP_SECONDS, wake_seconds=cold) for model in models
-    ]
-    eager = Policy(min_residency_seconds=0.0, residency_per_switch=0.0, idle_seconds=0.0)
-    other = Scene(tuple(restarting), {"g": 1}, {"g": eager}, {"g": REQUEST_SECONDS})
-    return {
-        "predicted": replay_summary(replay(trace, scene)),
-        "restart_predicted": {**replay_summary(replay(trace, other)), "cold_start_seconds": cold},
-    }
+    return statistics.median(starts) if starts else 60.0
 
 
 def summary(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -306,8 +326,11 @@ def compare(results: Sequence[dict[str, Any]], png: Path | None) -> int:
     for result in results:
         show(result)
     if png is not None:
-        from matplotlib.figure import Figure
-
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            say("no picture: matplotlib is not installed here")
+            return 0
         figure = Figure(figsize=(11, 3.2 * len(results)), layout="constrained")
         for axes, result in zip(figure.subplots(len(results), squeeze=False)[:, 0], results, strict=True):
             for model in result["models"]:

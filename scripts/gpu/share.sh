@@ -3,6 +3,7 @@
 #
 #   bash scripts/gpu/share.sh /root/p "$OUT" shared     four models of Llama-2-7B's shape take turns (up to 9 minutes)
 #   bash scripts/gpu/share.sh /root/p "$OUT" squeezed   the same four with a quarter of the memory each
+#   bash scripts/gpu/share.sh /root/p "$OUT" restart    two of them that are stopped and started for each other
 #
 # PREFIX is as for bench.sh. Results: OUT/MODE.json, OUT/MODE-logs.tgz; then, anywhere:
 #   python scripts/gpu_share.py --compare OUT/shared.json OUT/squeezed.json --png share.png
@@ -14,10 +15,18 @@ mode=${3:-shared}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 mkdir -p "$out"
+share=", share: gpu"
+settings=""
+names="a b c d"
 case $mode in
-  shared) share=", share: gpu" ;;
+  shared) ;;
   squeezed) share="" ;;
-  *) echo "MODE is $mode; write shared or squeezed" >&2 && exit 2 ;;
+  restart)
+    # What a swapping proxy does: the next request for another model takes the GPU.
+    settings="share: {gpu: {sleep: stop, min_residency_seconds: 0.001, residency_per_switch: 0, idle_seconds: 0.001}}"
+    names="a b"
+    ;;
+  *) echo "MODE is $mode; write shared, squeezed or restart" >&2 && exit 2 ;;
 esac
 
 if [ -n "${FAKE:-}" ]; then
@@ -45,8 +54,9 @@ port=${PORT:-21110}
   echo "name: share-$mode"
   echo "doors: {http: {port: $port}, grpc: {port: $((port + 1))}, metrics: {port: $((port + 2))}, openai: {port: $((port + 3))}}"
   echo "runtimes: {triton: $triton, vllm: $vllm}"
+  [ -z "$settings" ] || echo "$settings"
   echo "models:"
-  for name in a b c d; do
+  for name in $names; do
     echo "- {name: llama-$name, $engine, max_model_len: 2048$share, engine_args: $arguments}"
   done
 } > "$work/fleet.yaml"
@@ -63,5 +73,8 @@ begun=$SECONDS
 # What is up by then is measured; the others are told apart by the status.
 timeout "${UP_SECONDS:-330}" "$python" -m tritonfleet up "${fleet[@]}" --detach --no-install || echo "up: not everything is up" >&2
 echo "up took $((SECONDS - begun)) s"
+code=0
 timeout "${RUN_SECONDS:-175}" "$python" "$root/scripts/gpu_share.py" --fleet "${fleet[0]}" --state "${fleet[2]}" \
-  --out "$out/$mode.json" --seconds "${TRACE_SECONDS:-80}" --rate "${RATE:-3}" --up-seconds $((SECONDS - begun))
+  --out "$out/$mode.json" --seconds "${TRACE_SECONDS:-80}" --rate "${RATE:-3}" --up-seconds $((SECONDS - begun)) || code=$?
+"$python" "$root/scripts/gpu_share.py" --compare "$out/$mode.json" --png "$out/$mode.png" || true
+exit $code
