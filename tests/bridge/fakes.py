@@ -16,6 +16,7 @@ from tritonfleet.bridge.delivery import Outbox
 from tritonfleet.bridge.failure import BridgeError
 from tritonfleet.bridge.flight import Flight, Lane
 from tritonfleet.bridge.generation import Embedding, Generation
+from tritonfleet.bridge.lease import DeviceTurns
 from tritonfleet.bridge.logprobs import TokenTexts
 from tritonfleet.bridge.meter import Meter
 from tritonfleet.bridge.metrics import Definition, Series, engine_definitions
@@ -159,6 +160,7 @@ class Field:
             paced=paced,
             in_flight=lambda: len(self._flights),
             sick=self.sick.set,
+            devices=DeviceTurns(self.route, ""),
         )
 
     async def _reason(self) -> str:

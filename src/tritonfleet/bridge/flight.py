@@ -15,6 +15,7 @@ from tritonfleet.bridge.completion import completion_body, embedding_body, must_
 from tritonfleet.bridge.delivery import Delivery, Outbox, Responder
 from tritonfleet.bridge.failure import BridgeError, Code, Unavailable
 from tritonfleet.bridge.generation import Embedding, Generation
+from tritonfleet.bridge.lease import DeviceTurns
 from tritonfleet.bridge.logprobs import ChoiceLogprobs, TokenTexts
 from tritonfleet.bridge.meter import Ended, Meter, Timing
 from tritonfleet.bridge.pace import Pace
@@ -62,6 +63,7 @@ class Lane:
     in_flight: Callable[[], int]
     sick: Callable[[], None]
     """Called when the engine failed its health check."""
+    devices: DeviceTurns
 
 
 class Flight:
@@ -80,6 +82,10 @@ class Flight:
         self._timing = Timing(time.monotonic(), keep=lane.settings.report_engine_metrics)
         self._task: asyncio.Task[None] | None = None
         self._cancelling = False
+        self._revoked = ""
+        """Why the device was taken away."""
+        self._held = False
+        """Whether it waits for the model to be awake."""
         self._offered = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._outcome = "cancelled"
@@ -120,12 +126,10 @@ class Flight:
                 await self._forward()
         except TimeoutError:
             outcome = "timeout"
-            self._fail(Unavailable(f"Request timeout expired: no complete answer within {seconds:g} s"))
+            what = "the model did not get its device" if self._held else "no complete answer"
+            self._fail(Unavailable(f"Request timeout expired: {what} within {seconds:g} s"))
         except asyncio.CancelledError:
-            outcome = "cancelled"
-            self._lane.log.info(CANCELLING)
-            self._fail(BridgeError("Request was cancelled", Code.CANCELLED))
-            self._lane.log.info(CANCELLED)
+            outcome = self._end_early()
         except BridgeError as err:
             outcome = "refused" if err.code in (Code.INVALID_ARG, Code.UNSUPPORTED) else "failed"
             self._fail(err)
@@ -136,6 +140,16 @@ class Flight:
         answer = self.delivery.answer
         self._outcome = "success" if answer is not None and answer.finished else outcome
         self._seconds = time.monotonic() - self._timing.started
+
+    def _end_early(self) -> str:
+        """Answer a request that was cancelled, or whose device was taken away; return its outcome."""
+        if self._revoked and not self._cancelling:
+            self._fail(Unavailable(f"{FAILED} the request was ended: {self._revoked}; send it again"))
+            return "failed"
+        self._lane.log.info(CANCELLING)
+        self._fail(BridgeError("Request was cancelled", Code.CANCELLED))
+        self._lane.log.info(CANCELLED)
+        return "cancelled"
 
     def _fail(self, error: BridgeError) -> None:
         self.delivery.fail(error)
@@ -156,6 +170,19 @@ class Flight:
         )
 
     async def _forward(self) -> None:
+        lane = self._lane
+        self._held = True
+        async with lane.devices.hold(self.request.timeout_seconds or lane.settings.timeout_seconds, self._revoke):
+            self._held = False
+            await self._send()
+
+    def _revoke(self, reason: str) -> None:
+        """End the request, because its model must leave the device; called in the event loop."""
+        self._revoked = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _send(self) -> None:
         lane = self._lane
         if lane.settings.health_check and not await lane.replicas.healthy():
             lane.sick()

@@ -13,7 +13,7 @@ from pathlib import Path
 BACKEND = "vllm"
 
 #: Modules beside ``bridge`` that the bridge imports.
-_SHARED = ("__init__.py", "errors.py", "wire.py")
+_SHARED = ("__init__.py", "errors.py", "leases.py", "wire.py")
 
 
 def install_backend(backends_dir: Path) -> None:

@@ -14,6 +14,7 @@ from tritonfleet.bridge.delivery import Outbox, Responder
 from tritonfleet.bridge.failure import BridgeError
 from tritonfleet.bridge.flight import Flight, Lane, Log
 from tritonfleet.bridge.generation import Raw, parse
+from tritonfleet.bridge.lease import DeviceTurns
 from tritonfleet.bridge.logprobs import TokenTexts
 from tritonfleet.bridge.meter import Ended, Meter, Timing
 from tritonfleet.bridge.metrics import Register, engine_definitions
@@ -21,6 +22,7 @@ from tritonfleet.bridge.pace import Pace, takes_interval
 from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.settings import Settings
 from tritonfleet.bridge.watch import CancelWatch
+from tritonfleet.wire import Route
 
 T = TypeVar("T")
 
@@ -73,9 +75,10 @@ class Bridge:
             meter=Meter(register, lambda: len(self._flights), definitions, lambda why: self._log.info(f"[vllm] {why}")),
             log=self._log,
             pace=Pace(len(os.sched_getaffinity(0))),
-            paced=takes_interval(route.engine, self._wait(replicas.version())),
+            paced=takes_interval(route.engine, self._wait(_version(route, replicas))),
             in_flight=lambda: len(self._flights),
             sick=sick,
+            devices=DeviceTurns(route, control),
         )
         self._watch = CancelWatch(lambda: tuple(self._flights))
 
@@ -106,6 +109,7 @@ class Bridge:
             self._lane.outbox.close()
             self._lane.meter.close()
             self._wait(self._lane.replicas.close())
+            self._wait(self._lane.devices.close())
         if self._control is not None:
             try:
                 self._wait(self._control.release(self._settings.model, self._settings.version))
@@ -127,3 +131,8 @@ class Bridge:
 
     async def _replicas(self, route: Any, socket: ControlSocket) -> Replicas:
         return Replicas(route, lambda: socket.reason(self._settings.model))
+
+
+async def _version(route: Route, replicas: Replicas) -> str:
+    """Return the engine's version; an engine that sleeps by stopping may not be there to be asked."""
+    return route.engine_version if route.lease == "all" else await replicas.version()

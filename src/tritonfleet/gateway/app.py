@@ -135,6 +135,7 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await core.engines.close()
+            await core.devices.close()
             await console.close()
 
     routes = [

@@ -16,6 +16,7 @@ from tritonfleet.gateway.command import GatewayOptions
 from tritonfleet.gateway.engines import Engines
 from tritonfleet.gateway.exchange import Wait, Watchdog
 from tritonfleet.gateway.keys import Caller, KeyRing
+from tritonfleet.gateway.lease import DeviceTurns
 from tritonfleet.gateway.limits import Limits
 from tritonfleet.gateway.line import Line
 from tritonfleet.gateway.metrics import Metrics
@@ -34,6 +35,7 @@ class Core:
         """Set once the routes were heard of."""
         self.metrics = Metrics(options.fleet)
         self.engines = Engines(board)
+        self.devices = DeviceTurns(options.control)
         self.keys = KeyRing(Path(options.keys) if options.keys else None)
         self.admin_token = AdminToken(Path(options.admin_token) if options.admin_token else None)
         self.limits = Limits(board, self.metrics)

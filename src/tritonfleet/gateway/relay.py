@@ -105,7 +105,8 @@ class _Passage:
         async with self._turn():
             target = core.find(name, caller)  # the wait may have been long
             try:
-                await self._ask(sent, target, prefix, exchange)
+                async with core.devices.hold(target.route, self._headers, exchange, generates=self._kind.generates):
+                    await self._ask(sent, target, prefix, exchange)
             finally:
                 if self._tap is not None and self._tap.began:
                     core.limits.charge(caller, self._tap.usage() or self._tap.estimate(len(body)))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tritonfleet.errors import FleetError, UsageError
+from tritonfleet.leases import PATH as LEASES
 from tritonfleet.metrics.text import CONTENT_TYPE
+from tritonfleet.supervisor.lease_desk import LeaseDesk
 from tritonfleet.supervisor.process import tail
 from tritonfleet.wire import dump
 
@@ -28,6 +30,7 @@ class ControlServer:
     def __init__(self, fleet: Fleet, socket: Path) -> None:
         self._fleet = fleet
         self._socket = socket
+        self._desk = LeaseDesk(fleet.group_of)
         app = web.Application(middlewares=[_errors])
         app.router.add_post("/v1/bridge/acquire", self._acquire)
         app.router.add_post("/v1/bridge/release", self._release)
@@ -36,6 +39,10 @@ class ControlServer:
         app.router.add_get("/v1/models/{name}", self._model)
         app.router.add_post("/v1/models/{name}/load", self._load)
         app.router.add_post("/v1/models/{name}/unload", self._unload)
+        app.router.add_post("/v1/models/{name}/sleep", self._sleep)
+        app.router.add_post("/v1/models/{name}/wake", self._wake)
+        app.router.add_get("/v1/share", self._share)
+        app.router.add_get(LEASES, self._desk.serve)
         app.router.add_get("/v1/history", self._history)
         app.router.add_get("/v1/memory", self._memory)
         app.router.add_get("/v1/logs/{name}", self._logs)
@@ -51,6 +58,7 @@ class ControlServer:
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""
+        await self._desk.close()
         await self._runner.cleanup()
         self._socket.unlink(missing_ok=True)
 
@@ -82,6 +90,17 @@ class ControlServer:
     async def _unload(self, request: web.Request) -> web.Response:
         self._fleet.unload(request.match_info["name"])
         return await self._model(request)
+
+    async def _sleep(self, request: web.Request) -> web.Response:
+        await self._fleet.sleep(request.match_info["name"])
+        return await self._model(request)
+
+    async def _wake(self, request: web.Request) -> web.Response:
+        await self._fleet.wake(request.match_info["name"])
+        return await self._model(request)
+
+    async def _share(self, _: web.Request) -> web.Response:
+        return _json(f'{{"groups":[{",".join(map(dump, self._fleet.shares()))}]}}')
 
     async def _history(self, request: web.Request) -> web.Response:
         return _json(json.dumps(self._fleet.history.after(float(request.query.get("after", "0")))))

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from tritonfleet.engines.base import Command, Launch
 from tritonfleet.supervisor.adopt import adopt
-from tritonfleet.supervisor.engine import Engine
+from tritonfleet.supervisor.device_memory import DeviceMemory, NoDeviceMemory, NvmlMemory
+from tritonfleet.supervisor.engine import Engine, Turnstile
 from tritonfleet.supervisor.placement import Place, place_beside
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
 from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.share import ShareGroup
+from tritonfleet.supervisor.sleeper import Sleeper, Sleeping
 from tritonfleet.supervisor.turns import StartTurns
 from tritonfleet.supervisor.unit import ModelUnit
 from tritonfleet.wire import Endpoint
@@ -21,8 +24,17 @@ from tritonfleet.wire import Endpoint
 class UnitFactory:
     """Makes units of prepared models."""
 
-    def __init__(self, prepared: Prepared, spawner: Spawner, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        spawner: Spawner,
+        changed: Callable[[], None],
+        memory: DeviceMemory | None = None,
+    ) -> None:
         self._prepared = prepared
+        self._memory = memory or (NvmlMemory() if prepared.machine.gpus else NoDeviceMemory())
+        self.groups: dict[str, ShareGroup] = {}
+        """Share groups by name."""
         self._layout = prepared.layout
         self._spawner = spawner
         self._changed = changed
@@ -33,6 +45,10 @@ class UnitFactory:
         """Return the units of the spec's models by name."""
         placement = self._prepared.placement
         self._places = list(placement.places)
+        specs = {model.spec.name: model.spec for model in self._prepared.models}
+        for group in placement.groups:
+            sharing = self._prepared.spec.sharing(group.name)
+            self.groups[group.name] = ShareGroup(group, sharing, specs, self._changed)
         return {model.spec.name: self._unit(model, placement.of(model.spec.name)) for model in self._prepared.models}
 
     async def adopt(self, name: str, version: str, model_dir: Path) -> ModelUnit:
@@ -45,10 +61,30 @@ class UnitFactory:
 
     def _unit(self, model: PreparedModel, places: Sequence[Place]) -> ModelUnit:
         names = [model.spec.name if len(places) == 1 else f"{model.spec.name}/{entry.replica}" for entry in places]
-        engines = [self._engine(name, model, entry) for name, entry in zip(names, places, strict=True)]
-        return ModelUnit(model.spec, model.adapter, engines, [str(entry) for entry in places])
+        share = self.groups.get(model.spec.share or "")
+        turnstile = share.turnstile(model.spec.name) if share else None
+        engines = [self._engine(name, model, entry, turnstile) for name, entry in zip(names, places, strict=True)]
+        if share:
+            share.join(model.spec.name, engines[0], self._sleeper(model, engines[0], places[0], share))
+        return ModelUnit(
+            model.spec,
+            model.adapter,
+            engines,
+            [str(entry) for entry in places],
+            share=share,
+            engine_version=model.runtime.version,
+        )
 
-    def _engine(self, name: str, model: PreparedModel, entry: Place) -> Engine:
+    def _sleeper(self, model: PreparedModel, engine: Engine, place: Place, share: ShareGroup) -> Sleeper | None:
+        if place.sleep is None:
+            return None
+        needs = {
+            member.model: member.need_bytes for group in self._prepared.placement.groups for member in group.members
+        }
+        sleeping = Sleeping(place.sleep, place.gpus, needs[model.spec.name], share.sharing.switch_seconds)
+        return Sleeper(engine, model.adapter, sleeping, self._memory)
+
+    def _engine(self, name: str, model: PreparedModel, entry: Place, turnstile: Turnstile | None) -> Engine:
         endpoint = self._endpoint(model, entry.replica)
 
         async def command() -> Command:
@@ -69,6 +105,7 @@ class UnitFactory:
             lifecycle=self._prepared.spec.lifecycle,
             spawner=self._spawner,
             changed=changed,
+            turnstile=turnstile,
         )
         return engine
 

@@ -26,10 +26,12 @@ from tritonfleet.supervisor.memory_map import memory_map
 from tritonfleet.supervisor.metrics import MetricsPage
 from tritonfleet.supervisor.prepared import Prepared
 from tritonfleet.supervisor.process import Spawner
+from tritonfleet.supervisor.share import ShareGroup
+from tritonfleet.supervisor.share_metrics import share_text
 from tritonfleet.supervisor.triton import reachable
 from tritonfleet.supervisor.triton_server import TritonServer
-from tritonfleet.supervisor.unit import ModelUnit
-from tritonfleet.wire import Endpoint, FleetStatus, Route
+from tritonfleet.supervisor.unit import SERVING, ModelUnit
+from tritonfleet.wire import Endpoint, FleetStatus, Route, ShareStatus
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,12 @@ class Fleet:
         self._factory = UnitFactory(prepared, self._spawner, self._on_engine_changed)
         self.history = History()
         self.memory = memory_map(prepared.placement.plan)
-        self.metrics = MetricsPage(self, self._spec.pool_of, gpus=GpuReader() if prepared.machine.gpus else None)
+        self.metrics = MetricsPage(
+            self,
+            self._spec.pool_of,
+            gpus=GpuReader() if prepared.machine.gpus else None,
+            share_text=lambda: share_text(self._spec.name, self.shares()),
+        )
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(
             prepared.triton,
@@ -117,7 +124,7 @@ class Fleet:
         unit = self.unit(model)
         if self._stopping.is_set():
             raise EngineFailed(f"{model}: the fleet is stopping")
-        if unit.wanted and unit.state in ("ready", "starting", "restarting"):
+        if unit.wanted and unit.state in (*SERVING, "starting", "restarting"):
             return  # it is loaded, or on its way
         unit.wanted = True
         unit.load_error = ""
@@ -132,6 +139,31 @@ class Fleet:
         unit.load_error = ""
         # The bridge gives the engines back when Triton has unloaded the model; before that, nobody holds them.
         self._run(self._unload(unit) if unit.holds else unit.stop(), f"unload {model}")
+
+    async def sleep(self, model: str) -> None:
+        """Put *model* of a share group to sleep once its requests have ended; its next request wakes it."""
+        await self._shared(model).sleep(model)
+
+    async def wake(self, model: str) -> None:
+        """Bring *model* of a share group in, when its turn comes as for a request."""
+        await self._shared(model).wake(model)
+
+    def group_of(self, model: str) -> ShareGroup | None:
+        """Return the share group of *model*; None for one that has none, or that does not exist."""
+        unit = self._units.get(model)
+        return unit.share if unit is not None else None
+
+    def shares(self) -> tuple[ShareStatus, ...]:
+        """Return the state of every share group."""
+        return tuple(group.status() for group in self._factory.groups.values())
+
+    def _shared(self, model: str) -> ShareGroup:
+        group = self.unit(model).share
+        if group is None:
+            raise UsageError(
+                f"{model} has its device for itself; only models with `share` in fleet.yaml sleep and wake"
+            )
+        return group
 
     async def routes_after(self, revision: int) -> tuple[int, tuple[Route, ...]]:
         """Wait until something is newer than *revision*; return the new revision and all routes."""
@@ -157,6 +189,7 @@ class Fleet:
             gateway_reason=self._gateway.reason,
             models=tuple(models),
             others=self._others,
+            shares=self.shares(),
         )
 
     def log_paths(self, name: str) -> list[Path]:
@@ -225,6 +258,7 @@ class Fleet:
         await self._triton.stop(self._drain_seconds, self._hurry)
         await triton
         await gateway
+        await asyncio.gather(*(group.close() for group in self._factory.groups.values()))
         await asyncio.gather(*(unit.close() for unit in self._units.values()))
         await self._triton.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -351,7 +385,7 @@ class Fleet:
         well = (
             settled
             and self._gateway.ready
-            and all(unit.state == "ready" for unit in self._units.values() if unit.wanted)
+            and all(unit.state in SERVING for unit in self._units.values() if unit.wanted)
         )
         return "ready" if well else "degraded"
 

@@ -41,21 +41,26 @@ class EngineHttp:
         """Ask once whether the engine serves."""
         try:
             status, _ = await self.send(call, timeout_seconds)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (OSError, TimeoutError):
             return Health.SILENT
         return Health.OK if status == 200 else Health.SICK
 
     async def send(self, call: Call, timeout_seconds: float) -> tuple[int, str]:
-        """Send *call* and return status and body."""
-        async with asyncio.timeout(timeout_seconds):
-            async with self._open().request(call.method, self._endpoint.base_url + call.path) as response:
-                return response.status, await response.text()
+        """Send *call* and return status and body; raise ConnectionError or TimeoutError without an answer."""
+        body = {"data": call.body, "headers": {"Content-Type": "application/json"}} if call.body else {}
+        url = self._endpoint.base_url + call.path
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                async with self._open().request(call.method, url, **body) as response:
+                    return response.status, await response.text()
+        except aiohttp.ClientError as err:
+            raise ConnectionError(str(err) or type(err).__name__) from err
 
     async def gauges(self, call: Call, names: Iterable[str], timeout_seconds: float) -> dict[str, float]:
         """Return the sums over all series of the metrics called *names*; nothing when there is no answer."""
         try:
             status, text = await self.send(call, timeout_seconds)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (OSError, TimeoutError):
             return {}
         return sums(text, names) if status == 200 else {}
 

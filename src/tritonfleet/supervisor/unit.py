@@ -10,19 +10,33 @@ from tritonfleet.errors import EngineFailed
 from tritonfleet.spec.models import ModelSpec
 from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.load import Load, LoadMeter
-from tritonfleet.wire import ModelState, ModelStatus, ReplicaStatus, Route
+from tritonfleet.supervisor.seats import Phase
+from tritonfleet.supervisor.share import ShareGroup
+from tritonfleet.wire import LeaseNeed, ModelState, ModelStatus, ReplicaStatus, Route
 
 #: A model is as well as its best replica: the first of these states that a replica has.
 _BEST_FIRST: tuple[ModelState, ...] = ("ready", "starting", "restarting", "draining", "stopping", "failed", "stopped")
+#: States of a model whose requests are answered, if only after a while.
+SERVING: tuple[ModelState, ...] = ("ready", "asleep")
 
 
 class ModelUnit:
     """A model and its replicas."""
 
     def __init__(
-        self, spec: ModelSpec, adapter: EngineAdapter, engines: Sequence[Engine], devices: Sequence[str]
+        self,
+        spec: ModelSpec,
+        adapter: EngineAdapter,
+        engines: Sequence[Engine],
+        devices: Sequence[str],
+        *,
+        share: ShareGroup | None = None,
+        engine_version: str = "",
     ) -> None:
         self.spec = spec
+        self.share = share
+        """The group whose models take turns on its device; None for a device of its own."""
+        self._engine_version = engine_version
         self.adapter = adapter
         self.engines = tuple(engines)
         self.devices = tuple(devices)
@@ -44,8 +58,19 @@ class ModelUnit:
     def state(self) -> ModelState:
         """State of the best replica; failed also when only Triton failed to load it."""
         states = {engine.state for engine in self.engines}
-        best = next(state for state in _BEST_FIRST if state in states)
-        return "failed" if best == "ready" and self.load_error else best
+        best: ModelState = self._turn_state or next(state for state in _BEST_FIRST if state in states)
+        return "failed" if best in SERVING and self.load_error else best
+
+    @property
+    def _turn_state(self) -> ModelState | None:
+        """State of a model that has not its turn on a shared device, whatever its engine does."""
+        if self._is_asleep:
+            return "asleep"
+        return "restarting" if self.share is not None and self.share.phase(self.name) is Phase.BROKEN else None
+
+    @property
+    def _is_asleep(self) -> bool:
+        return self.share is not None and self.share.phase(self.name) in (Phase.ASLEEP, Phase.WAKING, Phase.SLEEPING)
 
     @property
     def reason(self) -> str:
@@ -55,10 +80,15 @@ class ModelUnit:
     @property
     def settled(self) -> bool:
         """Whether nothing is under way: served by Triton, failed, or not wanted."""
-        return not self.wanted or self.state == "failed" or (self.state == "ready" and self.holds > 0)
+        return not self.wanted or self.state == "failed" or (self.state in SERVING and self.holds > 0)
 
     async def ensure_ready(self) -> None:
-        """Start all replicas and return once one serves; raise EngineFailed with the reason if none does."""
+        """Start all replicas and return once one serves; raise EngineFailed with the reason if none does.
+
+        A model of a share group serves also while it is asleep: its requests wake it.
+        """
+        if self._is_asleep:
+            return
         starts = [asyncio.create_task(engine.ensure_ready()) for engine in self.engines]
         try:
             failure: EngineFailed | None = None
@@ -69,7 +99,7 @@ class ModelUnit:
                     failure = err
                 else:
                     return
-            if failure is not None:
+            if failure is not None and not self._is_asleep:  # it may have been sent to sleep at once
                 raise failure
         finally:
             for task in starts:
@@ -89,6 +119,8 @@ class ModelUnit:
     async def stop(self) -> None:
         """Stop all replicas."""
         await asyncio.gather(*(engine.stop() for engine in self.engines))
+        if self.share is not None:
+            self.share.retire(self.name)
 
     async def close(self) -> None:
         """Stop all replicas for good."""
@@ -100,20 +132,32 @@ class ModelUnit:
             model=self.name,
             engine=self.spec.engine,
             served_name=self.name,
-            endpoints=tuple(engine.endpoint for engine in self.engines if engine.ready or not ready_only),
+            endpoints=tuple(engine.endpoint for engine in self.engines if self._serves(engine) or not ready_only),
             loras=tuple(self.spec.lora),
             lora_enabled=bool(self.spec.lora) or _truthy(self.spec.engine_args.get("enable_lora")),
             max_model_len=self.spec.max_model_len,
             state=self.state,
             reason=self.reason,
+            lease=self._lease,
+            hold_seconds=self.share.sharing.hold_seconds if self.share is not None else 0.0,
+            engine_version=self._engine_version,
         )
+
+    def _serves(self, engine: Engine) -> bool:
+        return self.share.serves(self.name) if self.share is not None else engine.ready
+
+    @property
+    def _lease(self) -> LeaseNeed:
+        if self.share is None or not self.share.needs_lease(self.name):
+            return "none"
+        return "all" if self.share.sleeps_by_stopping(self.name) else "generate"
 
     def status(self) -> ModelStatus:
         """Return what `tritonfleet status` shows."""
         replicas = [
             ReplicaStatus(
                 replica=number,
-                state=engine.state,
+                state=self._turn_state or engine.state,
                 device=device,
                 endpoint=str(engine.endpoint),
                 pid=engine.pid,
@@ -134,6 +178,7 @@ class ModelUnit:
             in_triton=self.holds > 0,
             replicas=tuple(replicas),
             reason=self.reason,
+            share=self.spec.share or "",
         )
 
 

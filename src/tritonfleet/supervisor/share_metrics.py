@@ -1,0 +1,31 @@
+"""What share groups tell, as families of the metrics page. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tritonfleet.metrics.text import family, histogram
+from tritonfleet.wire import ShareStatus
+
+
+def share_text(fleet: str, groups: Sequence[ShareStatus]) -> str:
+    """Return the state of all *groups*; nothing for a fleet without any."""
+    members = [((fleet, group.group, member.model), member) for group in groups for member in group.members]
+    waits = [(labels, member.oldest_wait_seconds) for labels, member in members]
+    parts = (
+        family("tritonfleet_share_resident", [(labels, member.resident) for labels, member in members]),
+        family("tritonfleet_share_waiting", [(labels, member.waiting) for labels, member in members]),
+        family("tritonfleet_share_oldest_wait_seconds", waits),
+        family("tritonfleet_share_switches_total", [((fleet, group.group), group.switches) for group in groups]),
+        histogram(
+            "tritonfleet_share_switch_seconds",
+            [((fleet, group.group), _buckets(group), group.switch_seconds_sum) for group in groups],
+        ),
+    )
+    return "".join(parts)
+
+
+def _buckets(group: ShareStatus) -> dict[float, float]:
+    bounds = dict(zip(group.switch_seconds_bounds, group.switch_seconds_counts, strict=True))
+    return {**bounds, math.inf: group.switches}
