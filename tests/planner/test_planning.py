@@ -169,6 +169,19 @@ def test_a_share_group_fits_where_its_members_do_not() -> None:
     assert {segment.part for segment in found.gpus[0].segments} >= {"weights", "asleep"}
 
 
+def test_a_group_that_nobody_needs_is_pointed_out() -> None:
+    """Where its members have room side by side; not where they have none, or little."""
+
+    def said(gpus: str, **options: Any) -> bool:
+        models: list[dict[str, Any]] = [{"name": name, "share": "g", **options} for name in "ab"]
+        return any("its models fit side by side" in note for note in planned(gpus, *models).notes)
+
+    assert said("h200:1")
+    assert not said("l4:1")
+    assert not said("h100:1", max_model_len=32768)
+    assert said("l4:2", max_model_len=2048)
+
+
 def test_a_warm_member_never_sleeps() -> None:
     """It holds its memory beside whoever is awake."""
     found = planned(

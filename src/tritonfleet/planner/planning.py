@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from tritonfleet.errors import CapacityError
@@ -18,6 +19,8 @@ from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 #: Engines that have a CPU version.
 CPU_ENGINES = frozenset({"vllm", "llamacpp", "fake"})
+#: Sequences of ``max_model_len`` for which each member of a group must have room if the group is called needless.
+SIDE_BY_SIDE = 4
 
 
 def plan(spec: FleetSpec, models: Mapping[str, ModelFacts], machine: Machine) -> Plan:
@@ -45,7 +48,32 @@ def plan(spec: FleetSpec, models: Mapping[str, ModelFacts], machine: Machine) ->
         raise CapacityError(_refusal(todo, machine, demands))
     placed = _in_spec_order([Placed(unit, places[unit.name]) for unit in todo], machine)
     on_cpu = [model for model in spec.models if runs_on_cpu(model, machine)]
-    return lay_out(spec, models, machine, placed, on_cpu, demands)
+    found = lay_out(spec, models, machine, placed, on_cpu, demands)
+    return replace(found, notes=(*found.notes, *_needless_groups(spec, models, machine, found)))
+
+
+def _needless_groups(spec: FleetSpec, models: Mapping[str, ModelFacts], machine: Machine, found: Plan) -> Iterator[str]:
+    """Say of which share groups all members would fit at the same time, with room for several sequences each."""
+    for group in found.groups:
+        if not group.gpus or len(group.members) < 2:
+            continue
+        apart = spec.model_copy(update={"models": tuple(_apart(model, group.name) for model in spec.models)})
+        try:
+            other = plan(apart, models, machine)
+        except CapacityError:
+            continue
+        names = {member.model for member in group.members}
+        fewest = min((entry.concurrent for entry in other.replicas if entry.model in names and entry.known), default=0)
+        if fewest >= SIDE_BY_SIDE:
+            yield (
+                f"share group {group.name}: its models fit side by side, with room for {fewest:.0f} sequences of "
+                "max_model_len each; without share nobody waits for a turn"
+            )
+
+
+def _apart(model: ModelSpec, group: str) -> ModelSpec:
+    alone: dict[str, object] = {"share": None, "keep_warm": False, "priority": 0}
+    return model.model_copy(update=alone) if model.share == group else model
 
 
 def runs_on_cpu(model: ModelSpec, machine: Machine) -> bool:
