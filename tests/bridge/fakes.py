@@ -24,6 +24,7 @@ from tritonfleet.bridge.pace import Pace
 from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.respond import Tensors
 from tritonfleet.bridge.settings import Settings
+from tritonfleet.bridge.trace import SpanSender
 from tritonfleet.wire import Endpoint, Route
 
 
@@ -137,7 +138,13 @@ class Field:
     """Everything that a flight needs, with engines that the test serves."""
 
     def __init__(
-        self, *sockets: Path, senders: int = 1, metrics: bool = False, paced: bool = False, **settings: Any
+        self,
+        *sockets: Path,
+        senders: int = 1,
+        metrics: bool = False,
+        paced: bool = False,
+        spans: SpanSender | None = None,
+        **settings: Any,
     ) -> None:
         self.log = RecordingLog()
         self.metrics = RecordingMetrics()
@@ -156,6 +163,7 @@ class Field:
             texts=TokenTexts(self.replicas.detokenize),
             meter=Meter(self.metrics.register, lambda: len(self._flights), engine_definitions(4096) if metrics else ()),
             log=self.log,
+            spans=spans,
             pace=Pace(cores=1),
             paced=paced,
             in_flight=lambda: len(self._flights),

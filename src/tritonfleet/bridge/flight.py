@@ -23,6 +23,7 @@ from tritonfleet.bridge.replicas import FAILED, Replicas, Reply, error_text
 from tritonfleet.bridge.respond import embedding_tensors
 from tritonfleet.bridge.settings import Settings
 from tritonfleet.bridge.sse import DONE, EventParser
+from tritonfleet.bridge.trace import SpanSender
 from tritonfleet.wire import Route
 
 #: Lines that NVIDIA's backend writes, and its tests look for.
@@ -57,6 +58,8 @@ class Lane:
     texts: TokenTexts
     meter: Meter
     log: Log
+    spans: SpanSender | None
+    """None where traces are off."""
     pace: Pace
     paced: bool
     """Whether the engine's requests have `stream_interval`."""
@@ -80,6 +83,7 @@ class Flight:
         self._landed = landed
         self._parts = itertools.count(1)
         self._timing = Timing(time.monotonic(), keep=lane.settings.report_engine_metrics)
+        self._span = lane.spans.begin(request.traceparent) if lane.spans is not None else None
         self._task: asyncio.Task[None] | None = None
         self._cancelling = False
         self._revoked = ""
@@ -116,6 +120,8 @@ class Flight:
         """The final response was sent, or the engine's last byte was read: with both, the request has landed."""
         if next(self._parts) == 2:
             self._record()
+            if self._span is not None:
+                self._loop.call_soon_threadsafe(self._end_span)
             self._landed(self)
 
     async def _run(self) -> None:
@@ -169,6 +175,26 @@ class Flight:
             )
         )
 
+    def _end_span(self) -> None:
+        assert self._span is not None
+        assert self._lane.spans is not None
+        answer = self.delivery.answer
+        told: dict[str, str | int] = {
+            "gen_ai.request.model": self._lane.route.model,
+            "tritonfleet.outcome": self._outcome,
+            "gen_ai.usage.output_tokens": answer.tokens if answer else 0,
+        }
+        if self.request.request_id:
+            told["tritonfleet.request_id"] = self.request.request_id
+        problem = "" if self._outcome == "success" else self._outcome
+        self._lane.spans.end(self._span, told, problem, self._timing.first)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        """The trace's context for the engine: below this request's span, else as it came."""
+        context = self._span.traceparent if self._span is not None else self.request.traceparent
+        return {"traceparent": context} if context else {}
+
     async def _forward(self) -> None:
         lane = self._lane
         self._held = True
@@ -194,7 +220,7 @@ class Flight:
 
     async def _embed(self, request: Embedding) -> None:
         body = codec.dumps(embedding_body(request, self._lane.route))
-        async with self._lane.replicas.post("/v1/embeddings", body) as reply:
+        async with self._lane.replicas.post("/v1/embeddings", body, self._headers) as reply:
             data = codec.loads(await reply.body())
         vector, used = data["data"][0]["embedding"], data.get("usage", {}).get("prompt_tokens", 0)
         self.delivery.finish(embedding_tensors(vector, used, request.outputs))
@@ -216,7 +242,7 @@ class Flight:
         )
         if request.outputs.logprobs and request.logprobs is not None:
             self._logprobs = {index: ChoiceLogprobs(lane.texts, request.logprobs) for index in range(request.n)}
-        async with lane.replicas.post("/v1/completions", codec.dumps(body)) as reply:
+        async with lane.replicas.post("/v1/completions", codec.dumps(body), self._headers) as reply:
             if stream:
                 await self._read_events(reply, answer)
             else:

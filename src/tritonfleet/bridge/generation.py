@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from tritonfleet.bridge import codec
 from tritonfleet.bridge.failure import InvalidRequest, Unsupported
 from tritonfleet.bridge.sampling import read_sampling
+from tritonfleet.bridge.trace import read_context
 from tritonfleet.wire import Route
 
 #: What NVIDIA's backend says, its tests compare it.
 STREAM_WITH_ECHO = "Error generating stream: When streaming, `exclude_input_in_output` = False is not allowed."
 
 #: Request parameters that belong to Triton, not to the sampling: KServe's own, and what its HTTP front adds.
-_RESERVED = frozenset({"id", "priority", "timeout", "binary_data_output", "headers"})
+_RESERVED = frozenset({"id", "priority", "timeout", "binary_data_output", "headers", "traceparent"})
 _RESERVED_PREFIXES = ("triton_", "sequence_")
 
 
@@ -40,6 +41,8 @@ class Raw:
     timeout_us: int = 0
     """KServe's request timeout in microseconds; 0 for none."""
     request_id: str = ""
+    traceparent: str = ""
+    """W3C trace context of Triton's own span, where it traces the request."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Generation:
     outputs: Outputs = Outputs()
     timeout_seconds: float | None = None
     request_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Embedding:
     outputs: Outputs = Outputs()
     timeout_seconds: float | None = None
     request_id: str = ""
+    traceparent: str = ""
 
 
 def parse(raw: Raw, route: Route) -> Generation | Embedding:
@@ -94,7 +99,7 @@ def parse(raw: Raw, route: Route) -> Generation | Embedding:
     timeout = _timeout_seconds(raw.timeout_us, parameters)
     outputs = Outputs(**{name: bool(_flag(raw, f"return_{name}")) for name in _OUTPUT_NAMES})
     if "embedding_request" in raw.tensors:
-        return _embedding(raw, outputs, timeout)
+        return _embedding(raw, outputs, timeout, _traceparent(raw, parameters))
     if "image" in raw.tensors:
         raise Unsupported(
             "image: a raw prompt cannot carry images to the engine; use the OpenAI door's /v1/chat/completions"
@@ -120,7 +125,14 @@ def parse(raw: Raw, route: Route) -> Generation | Embedding:
         outputs=outputs,
         timeout_seconds=timeout,
         request_id=raw.request_id,
+        traceparent=_traceparent(raw, parameters),
     )
+
+
+def _traceparent(raw: Raw, parameters: Mapping[str, Any]) -> str:
+    """Return the trace's context: Triton's, else the client's as a request parameter; a malformed one is no error."""
+    context = raw.traceparent or parameters.get("traceparent") or ""
+    return context if isinstance(context, str) and read_context(context) else ""
 
 
 def _sampling(raw: Raw, tensor: str, parameters: Mapping[str, Any], route: Route) -> dict[str, Any]:
@@ -150,7 +162,7 @@ def check_lora(name: str | None, route: Route) -> str | None:
     return name
 
 
-def _embedding(raw: Raw, outputs: Outputs, timeout: float | None) -> Embedding:
+def _embedding(raw: Raw, outputs: Outputs, timeout: float | None, traceparent: str) -> Embedding:
     where = "embedding_request"
     request = _object(_text(raw, where) or "", where)
     value = request.get("input")
@@ -167,7 +179,7 @@ def _embedding(raw: Raw, outputs: Outputs, timeout: float | None) -> Embedding:
         dimensions = dimensions[0]
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise InvalidRequest(f"{where}: `dimensions` must be a positive integer, got {dimensions!r}")
-    return Embedding(value, dimensions, outputs, timeout, raw.request_id)
+    return Embedding(value, dimensions, outputs, timeout, raw.request_id, traceparent)
 
 
 def _echo(raw: Raw, stream: bool) -> bool:

@@ -14,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 from tritonfleet.bridge.failure import BridgeError
 from tritonfleet.bridge.interface import complete
 from tritonfleet.bridge.settings import read_arguments, read_settings
-from tritonfleet.wire import CONTROL_VARIABLE
+from tritonfleet.wire import CONTROL_VARIABLE, TRACING_VARIABLE
 
 
 class TritonPythonModel:
@@ -37,7 +37,7 @@ class TritonPythonModel:
         for request in requests:
             responder = self._triton.TritonResponder(request.get_response_sender())
             try:
-                self._bridge.submit(self._triton.read_request(request), responder)
+                self._bridge.submit(self._triton.read_request(request, traced=self._traced), responder)
             except Exception as err:  # a request without an answer would hang its client for ever
                 responder.fail(BridgeError(f"the bridge failed: {err!r}"))
 
@@ -50,6 +50,7 @@ class TritonPythonModel:
         # Only here: the process that completes the configuration needs neither an event loop nor an HTTP client.
         from tritonfleet.bridge import triton
         from tritonfleet.bridge.service import Bridge
+        from tritonfleet.bridge.trace import TraceSettings
 
         model, version = args["model_name"], args["model_version"]
         folder = Path(pb_utils.get_model_dir())
@@ -66,7 +67,9 @@ class TritonPythonModel:
         self._log = triton.TritonLog()
         self._metrics = triton.TritonMetrics({"model": model, "version": version})
         self._unloading = threading.Lock()
-        self._bridge = Bridge(settings, self._log)
+        traces = TraceSettings.read(os.environ.get(TRACING_VARIABLE))
+        self._traced = traces is not None
+        self._bridge = Bridge(settings, self._log, traces)
         try:
             self._bridge.open(control, folder.parent, self._metrics.register, lambda: self._unload(model))
         except BridgeError:

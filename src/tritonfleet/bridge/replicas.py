@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -108,7 +108,7 @@ class Replicas:
             await replica.session.close()
 
     @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncIterator[Reply]:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> AsyncIterator[Reply]:
         """Send *body* to the engine with the fewest requests; leaving the block early makes it abort the request.
 
         Another replica is tried only while nothing was sent. Raises BridgeError with a code that fits.
@@ -118,7 +118,7 @@ class Replicas:
             replica.outstanding += 1
             try:
                 try:
-                    response = await self._send(replica, path, body)
+                    response = await self._send(replica, path, body, headers)
                 except aiohttp.ClientConnectorError as err:  # no connection, so nothing was sent
                     replica.avoid_until = time.monotonic() + _AVOID_SECONDS
                     failure = err
@@ -187,15 +187,17 @@ class Replicas:
             chosen.used = self._count
         return order
 
-    async def _send(self, replica: Replica, path: str, body: bytes) -> aiohttp.ClientResponse:
+    async def _send(
+        self, replica: Replica, path: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> aiohttp.ClientResponse:
         for _ in range(_QUEUE_FULL_TRIES):
             try:
-                return await replica.session.post(replica.url(path), data=body)
+                return await replica.session.post(replica.url(path), data=body, headers=headers)
             except aiohttp.ClientConnectorError as err:
                 if err.errno != errno.EAGAIN:
                     raise
             await asyncio.sleep(_QUEUE_FULL_SECONDS)
-        return await replica.session.post(replica.url(path), data=body)
+        return await replica.session.post(replica.url(path), data=body, headers=headers)
 
     async def cut_off(self) -> BridgeError:
         """Return the error of an answer that ended without saying so."""

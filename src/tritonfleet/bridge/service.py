@@ -21,6 +21,7 @@ from tritonfleet.bridge.metrics import Register, engine_definitions
 from tritonfleet.bridge.pace import Pace, takes_interval
 from tritonfleet.bridge.replicas import Replicas
 from tritonfleet.bridge.settings import Settings
+from tritonfleet.bridge.trace import SpanSender, TraceSettings
 from tritonfleet.bridge.watch import CancelWatch
 from tritonfleet.wire import Route
 
@@ -41,9 +42,12 @@ _DEFAULT_MAX_MODEL_LEN = 4096
 class Bridge:
     """Takes requests from Triton's thread, in which nothing here waits once it is open."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: Log, traces: TraceSettings | None = None) -> None:
         self._settings = settings
         self._log = log
+        self._spans = (
+            None if traces is None else SpanSender(traces, settings.model, lambda why: log.problem(f"[vllm] {why}"))
+        )
         self._flights: set[Flight] = set()
         self._landed = threading.Condition()
         self._loop = _new_event_loop()
@@ -74,6 +78,7 @@ class Bridge:
             texts=TokenTexts(replicas.detokenize),
             meter=Meter(register, lambda: len(self._flights), definitions, lambda why: self._log.info(f"[vllm] {why}")),
             log=self._log,
+            spans=self._spans,
             pace=Pace(len(os.sched_getaffinity(0))),
             paced=takes_interval(route.engine, self._wait(_version(route, replicas))),
             in_flight=lambda: len(self._flights),
@@ -109,6 +114,8 @@ class Bridge:
             self._lane.outbox.close()
             self._lane.meter.close()
             self._wait(self._lane.replicas.close())
+            if self._spans is not None:
+                self._wait(self._spans.close())
             self._wait(self._lane.devices.close())
         if self._control is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +17,24 @@ from tritonfleet.bridge.respond import Tensors
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 
-def read_request(request: Any) -> Raw:
-    """Copy what a request holds: its memory is Triton's again when ``execute`` returns."""
+def read_request(request: Any, *, traced: bool = False) -> Raw:
+    """Copy what a request holds: its memory is Triton's again when ``execute`` returns.
+
+    With *traced*, also the context of Triton's span.
+    """
     return Raw(
         tensors={tensor.name(): tensor.as_numpy().ravel().tolist() for tensor in request.inputs()},
         parameters=request.parameters() or "{}",
         timeout_us=request.timeout(),
         request_id=request.request_id(),
+        traceparent=_traceparent(request) if traced else "",
     )
+
+
+def _traceparent(request: Any) -> str:
+    """Return the W3C context of Triton's span; empty for a request that Triton does not trace."""
+    context = request.trace().get_context()
+    return str(json.loads(context).get("traceparent", "")) if context else ""
 
 
 class TritonResponder:

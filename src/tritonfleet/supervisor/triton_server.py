@@ -15,6 +15,7 @@ from tritonfleet.spec.models import FleetSpec
 from tritonfleet.supervisor.policy import GiveUp, after_failure
 from tritonfleet.supervisor.process import Program, Spawner, describe_status
 from tritonfleet.supervisor.triton import StubWatch, TritonHttp, command
+from tritonfleet.tracing.settings import bridge_environment, triton_settings
 from tritonfleet.wire import CONTROL_VARIABLE, ModelState
 
 log = logging.getLogger(__name__)
@@ -137,8 +138,13 @@ class TritonServer:
                 self._layout.backends,
                 shm_prefix=self._shm_prefix,
                 drain_seconds=lifecycle.drain_seconds,
+                tracing=triton_settings(self._spec),
             ),
-            env={**self._runtime.env, CONTROL_VARIABLE: str(self._layout.control_socket)},
+            env={
+                **self._runtime.env,
+                CONTROL_VARIABLE: str(self._layout.control_socket),
+                **bridge_environment(self._spec),
+            },
             log_path=self._layout.logs / "triton.log",
             grace_seconds=lifecycle.drain_seconds + EXIT_MARGIN_SECONDS,
             shm=[self._shm_prefix],
