@@ -109,6 +109,11 @@ models:
 }
 
 
+#: Fleets with golden files: those without autoscalers, whose queries have tests of their own.
+GOLDEN_FLEETS = tuple(name for name in FLEETS if name != "scaled")
+GOLDEN = Path(__file__).parent / "render/golden"
+
+
 def facts_of(spec: FleetSpec) -> dict[str, ModelFacts]:
     """Return the facts of every model, from the shape that its source names."""
     found = {}

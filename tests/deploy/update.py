@@ -8,15 +8,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.deploy.fleets import FLEETS, rendered
+from tests.deploy.fleets import FLEETS, GOLDEN, GOLDEN_FLEETS, rendered
 from tests.deploy.helm.charts import CHART, case_values, render
 from tritonfleet.deploy.schema import chart_schema
 
-GOLDEN = Path(__file__).parent / "render/golden"
 MANIFESTS = Path(__file__).parent / "helm/golden"
 #: Without autoscalers, whose queries have tests of their own.
 GOLDEN_CASES = ("eks", "eks-one-pool", "eks-nodes")
-GOLDEN_FLEETS = tuple(name for name in FLEETS if name != "scaled")
 SCHEMA = CHART / "values.schema.json"
 
 

@@ -40,7 +40,7 @@ def condensed(schema: Any) -> Any:
 
 
 def schemas(text: str) -> Iterator[tuple[str, Any]]:
-    """Return file name and schema of the stored version of the definition in *text*, which may be a chart's template."""
+    """Return file name and schema of the stored version of a definition; *text* may be a chart's template."""
     plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
     definition = yaml.safe_load(plain)
     spec = definition["spec"]

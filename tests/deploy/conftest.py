@@ -1,0 +1,18 @@
+"""Tests that need packages of the extra `deploy` are not looked at in runs that leave the deployment files out."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+#: Folder, and the package without which its modules cannot be imported.
+NEEDS = {"helm": "helm_python"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a folder whose package is missing, unless the deployment tests were asked for: then it must show."""
+    package = NEEDS.get(collection_path.name)
+    asked = config.getoption("markexpr") == "deploy"
+    return True if package and not asked and find_spec(package) is None else None
