@@ -69,6 +69,7 @@ def test_every_default_is_pinned() -> None:
             "engine_silence_seconds": 600.0,
         },
         "share": {},
+        "tracing": None,
         "lifecycle": {
             "start_seconds": 900.0,
             "drain_seconds": 60.0,

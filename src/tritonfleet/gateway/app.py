@@ -29,6 +29,7 @@ from tritonfleet.gateway.names import Target
 from tritonfleet.gateway.problem import Problem
 from tritonfleet.gateway.relay import Kind, Relay
 from tritonfleet.gateway.routes import RouteWatch
+from tritonfleet.gateway.tracing import TraceGate, Tracer
 from tritonfleet.metrics.text import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
     core = Core(options, board)
     pages = Pages(core)
     console = Console(core)
+    tracer = _tracer(options)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -137,6 +139,8 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
             await core.engines.close()
             await core.devices.close()
             await console.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
 
     routes = [
         *(Route(kind.path, Relay(kind, core), methods=["POST"]) for kind in KINDS),
@@ -152,10 +156,25 @@ def build_app(options: GatewayOptions, board: Board) -> Starlette:
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(KeyGate, keys=core.keys, token=core.admin_token)],
+        middleware=[*_tracing(tracer), Middleware(KeyGate, keys=core.keys, token=core.admin_token)],
         exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,
     )
+
+
+def _tracer(options: GatewayOptions) -> Tracer | None:
+    """Return what makes spans; OpenTelemetry is imported only where traces are on."""
+    if options.traces is None:
+        return None
+    from tritonfleet.tracing.otel import DoorTracer
+
+    return DoorTracer(options.traces, options.trace_ratio, options.fleet)
+
+
+def _tracing(tracer: Tracer | None) -> list[Middleware]:
+    if tracer is None:
+        return []
+    return [Middleware(TraceGate, tracer=tracer, paths=frozenset(kind.path for kind in KINDS))]
 
 
 def _end_with(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tritonfleet.spec.models import Door, GatewaySpec
+from tritonfleet.spec.models import Door, GatewaySpec, TracingSpec
+from tritonfleet.tracing.settings import traces_url
 
 #: Cores for each worker when their number is left to the gateway: one worker passes on more tokens than the engines
 #: of a machine with this many cores make.
@@ -25,6 +26,10 @@ class GatewayOptions:
     """The supervisor's control socket."""
     fleet: str = ""
     """The fleet's name, for the metrics."""
+    traces: str | None = None
+    """Where spans go, OTLP over HTTP; None: nowhere."""
+    trace_ratio: float = 1.0
+    """Share of the requests without a trace of their own that begin one."""
     host: str = "127.0.0.1"
     port: int = 9000
     workers: int = 1
@@ -64,11 +69,14 @@ def options_of(
     admin_token: str,
     drain_seconds: float,
     cores: int,
+    tracing: TracingSpec | None = None,
 ) -> GatewayOptions:
     """Return the options of a fleet's gateway."""
     return GatewayOptions(
         control=control,
         fleet=fleet,
+        traces=None if tracing is None else traces_url(tracing),
+        trace_ratio=1.0 if tracing is None else tracing.sample_ratio,
         host=door.host,
         port=door.port,
         workers=spec.workers if spec.workers != "auto" else default_workers(cores),
@@ -122,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     default = GatewayOptions(control="")
     texts: dict[str, tuple[Any, str]] = {
         "fleet": (str, "the fleet's name, for the metrics"),
+        "traces": (str, "address for spans, OTLP over HTTP"),
+        "trace_ratio": (float, "share of the requests without a trace of their own that begin one"),
         "host": (str, "address to listen on"),
         "port": (_count, "TCP port to listen on"),
         "workers": (_count, "processes that share the work"),

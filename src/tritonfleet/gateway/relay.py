@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from tritonfleet.gateway.head import Head, conversation, model_of, read_head, wi
 from tritonfleet.gateway.keys import ANYBODY, Caller
 from tritonfleet.gateway.names import Target
 from tritonfleet.gateway.problem import Problem
+from tritonfleet.gateway.tracing import MODEL
 from tritonfleet.gateway.usage import UsageTap, wants_usage
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,8 @@ class _Passage:
         self._core = core
         self._send = send
         self._headers: Headers = scope["headers"]
-        self._caller: Caller = scope.get("state", {}).get("caller", ANYBODY)
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._caller: Caller = self._state.get("caller", ANYBODY)
         query = scope["query_string"]
         self._path = f"{kind.path}?{query.decode('latin-1')}" if query else kind.path
         self._begun = time.perf_counter()
@@ -98,7 +101,7 @@ class _Passage:
         head = read_head(body)
         name = model_of(head)
         target = core.find(name, caller)
-        self._model = target.route.model
+        self._model = self._state[MODEL] = target.route.model
         core.limits.admit(caller)
         sent = self._engine_body(body, head, name, target)
         prefix = conversation(head, name) if len(target.route.endpoints) > 1 else None

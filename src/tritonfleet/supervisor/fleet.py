@@ -275,6 +275,7 @@ class Fleet:
             admin_token=str(self._layout.admin_token_file),
             drain_seconds=self._spec.lifecycle.drain_seconds,
             cores=len(self._prepared.cores),
+            tracing=self._spec.tracing,
         )
 
         async def build() -> Command:

@@ -22,6 +22,7 @@ from tritonfleet.spec.models import FleetSpec, ModelSpec
 from tritonfleet.supervisor.machine import cores
 from tritonfleet.supervisor.placement import Placement, place
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
+from tritonfleet.tracing.settings import check_installed, traced
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Preparation:
         for name, source in spec.lora.items():
             self.resolved[name] = self._source(source, "adapter")
         return PreparedModel(
-            spec=spec,
+            spec=traced(spec, self._spec),
             path=resolved.path,
             lora_paths={name: self.resolved[name].path for name in spec.lora},
             runtime=runtime,
@@ -104,6 +105,7 @@ def prepare(
 
     Raises CapacityError before any weights are fetched when the plan refuses the fleet, unless *ignore_plan*.
     """
+    check_installed(spec)
     machine, my_cores = machine or machine_here(free=True), cores()
     facts = gather_facts(spec, base=base, cache=cache, environ=environ, lenient=True)
     placement = place(spec, facts, machine, my_cores, ignore_plan=ignore_plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tritonfleet.errors import UsageError
-from tritonfleet.tracing.settings import GATEWAY_SERVICE
+from tritonfleet.tracing.settings import GATEWAY_SERVICE, NOT_INSTALLED
 
 try:
     from opentelemetry.context import Context
@@ -18,9 +18,7 @@ try:
     from opentelemetry.trace.propagation import set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as err:
-    raise UsageError(
-        "tracing needs OpenTelemetry, which is not installed; pip install 'tritonfleet[otel]', or remove tracing"
-    ) from err
+    raise UsageError(NOT_INSTALLED) from err
 
 #: Seconds after which the spans so far are sent; the SDK's default is five.
 SEND_SECONDS = 1.0

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 
+from tritonfleet.errors import UsageError
 from tritonfleet.spec.models import FleetSpec, ModelSpec, TracingSpec
 from tritonfleet.wire import TRACING_VARIABLE
 
 #: Names in the traces.
 GATEWAY_SERVICE, TRITON_SERVICE, BRIDGE_SERVICE = "tritonfleet-gateway", "triton", "tritonfleet-bridge"
+NOT_INSTALLED = (
+    "tracing needs OpenTelemetry, which is not installed; pip install 'tritonfleet[otel]', or remove tracing"
+)
 
 
 def traces_url(tracing: TracingSpec) -> str:
@@ -42,21 +47,23 @@ def bridge_environment(spec: FleetSpec) -> Mapping[str, str]:
 
 
 def traced(model: ModelSpec, spec: FleetSpec) -> ModelSpec:
-    """Return *model* with what makes its engine send spans; only vLLM is told, and what the spec says wins.
+    """Return *model* with what makes its engine send spans; only vLLM is told, unless the spec tells it otherwise.
 
     vLLM's environment needs OpenTelemetry, as the ones built here and vLLM's own packages have it.
     """
-    if spec.tracing is None or model.engine != "vllm":
+    given = {name.lstrip("-").replace("-", "_") for name in model.engine_args}
+    if spec.tracing is None or model.engine != "vllm" or "otlp_traces_endpoint" in given:
         return model
-    arguments = {"otlp_traces_endpoint": traces_url(spec.tracing)}
     env = {
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
         "OTEL_SERVICE_NAME": model.engine,
         "OTEL_RESOURCE_ATTRIBUTES": f"tritonfleet.fleet={spec.name},tritonfleet.model={model.name}",
     }
-    given = {name.replace("-", "_") for name in model.engine_args}
-    if "otlp_traces_endpoint" in given:
-        arguments = {}
-    return model.model_copy(
-        update={"engine_args": {**arguments, **model.engine_args}, "env": {**env, **model.env}}
-    )
+    arguments = {"otlp_traces_endpoint": traces_url(spec.tracing), **model.engine_args}
+    return model.model_copy(update={"engine_args": arguments, "env": {**env, **model.env}})
+
+
+def check_installed(spec: FleetSpec) -> None:
+    """Raise UsageError where the spec asks for traces and OpenTelemetry is not there, before anything starts."""
+    if spec.tracing is not None and (find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None):
+        raise UsageError(NOT_INSTALLED)
