@@ -138,6 +138,14 @@ def test_the_adapter_turns_engine_args_into_options() -> None:
         "error_rate": 0.5,
         "ignore_sigterm": True,
         "spawn_child": False,
+        "fail_sleep": 1,
+        "fail_wake": 2,
+        "hang_wake": 3,
+        "hang_after_wake": 4,
+        "crash_on_busy_sleep": True,
+        "memory_file": "/tmp/memory",
+        "memory_bytes": 7,
+        "leak_bytes": 2,
     }
     started = launch("fake", kind="fake", engine_args=wanted, max_model_len=99, loras={"sql": "/a"}, env={"A": "b"})
     command = adapter("fake").command(started)

@@ -34,7 +34,7 @@ _METRIC_NAMES: dict[Meaning, str] = {
     "prefix_hits": "vllm:prefix_cache_hits_total",
     "prefix_queries": "vllm:prefix_cache_queries_total",
 }
-_FLAGS = frozenset({"ignore_sigterm", "spawn_child"})
+_FLAGS = frozenset({"ignore_sigterm", "spawn_child", "crash_on_busy_sleep"})
 
 
 class Fake:

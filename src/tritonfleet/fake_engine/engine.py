@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from tritonfleet.fake_engine.answer import Step, answer
 from tritonfleet.fake_engine.chunks import Choice
@@ -16,10 +17,8 @@ from tritonfleet.fake_engine.metrics import Metrics
 from tritonfleet.fake_engine.options import Options
 from tritonfleet.fake_engine.request import BadRequest, GenerationRequest
 from tritonfleet.fake_engine.scheduler import Scheduler
+from tritonfleet.fake_engine.sleep import CRASH_STATUS, SleepMode
 from tritonfleet.fake_engine.vocabulary import Vocabulary
-
-#: Exit status of --crash-after, as a shell reports a program that aborted.
-CRASH_STATUS = 134
 
 
 class InternalError(Exception):
@@ -38,6 +37,7 @@ class Engine:
         self.vocabulary = Vocabulary()
         self.metrics = Metrics(options.name)
         self.scheduler = Scheduler(options.max_running)
+        self.sleep_mode = SleepMode(options, self.scheduler)
         self._accepted = 0
 
     @property
@@ -104,6 +104,8 @@ class Engine:
             still = []
             for choice, steps in live:
                 step = Step("", "", None, "abort") if self.scheduler.sleeping else next(steps)
+                if self.sleep_mode.noise and step.text:
+                    step = replace(step, text="!")
                 choice.take(step)
                 self.metrics.generation_tokens += step.token_id is not None
                 yield choice, step

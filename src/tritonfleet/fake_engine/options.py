@@ -35,6 +35,15 @@ class Options:
     error_rate: float = 0.0
     ignore_sigterm: bool = False
     spawn_child: bool = False
+    # troubles of the sleep mode
+    fail_sleep: int = 0
+    fail_wake: int = 0
+    hang_wake: int = 0
+    hang_after_wake: int = 0
+    crash_on_busy_sleep: bool = False
+    memory_file: str | None = None
+    memory_bytes: int = 0
+    leak_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -101,7 +110,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     trouble.add_argument("--ignore-sigterm", action="store_true", help="do not end on SIGTERM")
     trouble.add_argument("--spawn-child", action="store_true", help="start a child that outlives a killed engine")
+    _add_sleep_troubles(parser)
     return parser
+
+
+def _add_sleep_troubles(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("troubles of the sleep mode; a sleep or wake is counted from 1 in each process")
+    group.add_argument("--fail-sleep", type=int, default=0, metavar="N", help="answer the Nth /sleep with 500")
+    group.add_argument("--fail-wake", type=int, default=0, metavar="N", help="answer the Nth /wake_up with 500")
+    group.add_argument("--hang-wake", type=int, default=0, metavar="N", help="never answer the Nth /wake_up")
+    group.add_argument(
+        "--hang-after-wake", type=int, default=0, metavar="N", help="answer the Nth /wake_up, and no request after it"
+    )
+    group.add_argument("--crash-on-busy-sleep", action="store_true", help="die when put to sleep with running requests")
+    group.add_argument("--memory-file", metavar="PATH", help="file that always holds the bytes that are taken")
+    group.add_argument("--memory-bytes", type=int, default=0, metavar="N", help="bytes that are taken while awake")
+    group.add_argument("--leak-bytes", type=int, default=0, metavar="N", help="bytes that a sleep does not give back")
 
 
 def _adapter(text: str) -> str:

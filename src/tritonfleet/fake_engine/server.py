@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from tritonfleet.fake_engine.chunks import Choice, Writer, error_body
 from tritonfleet.fake_engine.engine import Engine, InternalError, UnknownModel, choices_of
 from tritonfleet.fake_engine.request import BadRequest, GenerationRequest, read_chat, read_completion
+from tritonfleet.fake_engine.sleep import SleepFailed
 from tritonfleet.fake_engine.vocabulary import Vocabulary
 
 
@@ -41,6 +42,8 @@ class Server:
                 web.post("/sleep", self._sleep),
                 web.post("/wake_up", self._wake_up),
                 web.get("/is_sleeping", self._is_sleeping),
+                web.post("/collective_rpc", self._collective_rpc),
+                web.post("/reset_prefix_cache", self._reset_prefix_cache),
             ]
         )
         return app
@@ -123,14 +126,22 @@ class Server:
         level = http.query.get("level", "1")
         if level not in {"0", "1", "2"}:
             raise BadRequest("`level` must be 0, 1 or 2.", "level")
-        self._engine.scheduler.sleep()
-        await asyncio.sleep(self._engine.options.sleep_ms / 1000)
+        await self._engine.sleep_mode.sleep(int(level))
         return web.json_response({"status": "sleeping", "level": int(level)})
 
-    async def _wake_up(self, _: web.Request) -> web.Response:
-        await asyncio.sleep(self._engine.options.wake_ms / 1000)
-        self._engine.scheduler.wake()
-        return web.json_response({"status": "awake", "tags": None})
+    async def _wake_up(self, http: web.Request) -> web.Response:
+        tags = http.query.getall("tags", [])
+        awake = await self._engine.sleep_mode.wake(tags)
+        return web.json_response({"status": "awake" if awake else "sleeping", "tags": tags or None})
+
+    async def _collective_rpc(self, http: web.Request) -> web.Response:
+        if (await _body(http)).get("method") != "reload_weights":
+            raise BadRequest("`method` must be reload_weights here.", "method")
+        self._engine.sleep_mode.reload_weights()
+        return web.json_response({"results": [None]})
+
+    async def _reset_prefix_cache(self, _: web.Request) -> web.Response:
+        return web.json_response({"success": True})
 
     async def _is_sleeping(self, _: web.Request) -> web.Response:
         return web.json_response({"is_sleeping": self._engine.scheduler.sleeping})
@@ -155,6 +166,6 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         message = str(err)
     except UnknownModel as err:
         status, kind, param, message = 404, "NotFoundError", "model", str(err)
-    except InternalError as err:
+    except (InternalError, SleepFailed) as err:
         status, kind, param, message = 500, "InternalServerError", None, str(err)
     return web.json_response(error_body(message, kind, status, param), status=status)
