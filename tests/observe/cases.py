@@ -122,6 +122,8 @@ _TRITON_RESTARTS = series("tritonfleet_triton_restarts_total", PAGE)
 
 CASES: tuple[Case, ...] = (
     Case("half of the first tokens are late for an hour", first_tokens("0+60x99", "0+30x99"), 70, [FAST, SLOW]),
+    Case("every first token is late for eleven minutes", first_tokens("0+60x400", "0+60x360 21600x40"), 371, [FAST]),
+    Case("every first token is late for nine minutes", first_tokens("0+60x400", "0+60x360 21600x40"), 369),
     Case("one of two hundred is late", first_tokens("0+60x99", "0+59.7x99"), 70),
     Case("late for an hour, fine for half an hour", first_tokens("0+60x99", "0x60 60+60x39"), 95, [SLOW]),
     Case("three requests an hour, all late", first_tokens("0+0.05x99", "0x99"), 70),
