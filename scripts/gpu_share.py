@@ -104,12 +104,14 @@ async def measure(options: argparse.Namespace) -> int:
             chance = random.Random(6)
             for model in ready:
                 await send(session, Request(0.0, model, 256, 8), time.monotonic(), chance)
+        switched = switches(fleet_status(options))
         say(f"{len(trace)} requests in {options.seconds:g} s")
         samples = await send_trace(session, trace)
     result["samples"] = [asdict(sample) for sample in samples]
     result["measured"] = summary(samples)
     write(options.out, result)
     result["status_after"] = fleet_status(options)
+    result["measured"]["switches"] = switches(result["status_after"]) - switched
     result |= predictions(result, trace, speed)
     write(options.out, result)
     show(result)
@@ -129,6 +131,11 @@ def fleet_status(options: argparse.Namespace) -> dict[str, Any]:
     argv = [sys.executable, "-m", "tritonfleet", "status", str(options.fleet), "--state", str(options.state), "--json"]
     data: dict[str, Any] = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
     return data
+
+
+def switches(status: dict[str, Any]) -> int:
+    """Return how often the device has changed hands so far."""
+    return sum(group["switches"] for group in status.get("shares", ()))
 
 
 def kv_tokens(fleet: Path, model: str) -> int:
@@ -230,10 +237,11 @@ def predictions(result: dict[str, Any], trace: Sequence[Request], speed: Speed) 
     if result["mode"] == "squeezed":
         seats = [Seat(model, speed, "gpu") for model in models]
         return {"predicted": replay_summary(replay(trace, Scene(tuple(seats))))}
-    cold = cold_start(result)
-    restarting = tuple(
-        Seat(model, speed, "gpu", group="g", sleep_seconds=STOP_SECONDS, wake_seconds=cold) for model in models
-    )
+    cold, stop = cold_start(result), STOP_SECONDS
+    if result["mode"] == "restart" and (count := switches(result["status_after"])):
+        taken = sum(group["switch_seconds_sum"] for group in result["status_after"]["shares"]) / count
+        stop = max(0.0, taken - cold)
+    restarting = tuple(Seat(model, speed, "gpu", group="g", sleep_seconds=stop, wake_seconds=cold) for model in models)
     eager = Policy(min_residency_seconds=0.0, residency_per_switch=0.0, idle_seconds=0.0)
     restart = replay(trace, Scene(restarting, {"g": 1}, {"g": eager}, {"g": REQUEST_SECONDS}))
     if result["mode"] == "restart":
@@ -312,7 +320,8 @@ def show(result: dict[str, Any]) -> None:
         if entry := result.get(name):
             times = entry["ttft"]
             seconds = f"TTFT p50 {num(times['p50'])} p95 {num(times['p95'])}"
-            say(f"{result['mode']:<10}{name:<18}errors {entry['errors']:>4}  {seconds}")
+            turns = f"  switches {entry['switches']}" if entry.get("switches") else ""
+            say(f"{result['mode']:<10}{name:<18}errors {entry['errors']:>4}  {seconds}{turns}")
     if result.get("switch_seconds"):
         say(f"switch p50 {statistics.median(result['switch_seconds']):.2f} s")
     if (said := result["predicted"]["ttft"]["p95"]) and (saw := result["measured"]["ttft"]["p95"]):

@@ -12,7 +12,7 @@ from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.planning import plan
 from tritonfleet.planner.result import Plan, ReplicaPlan
 from tritonfleet.planner.timing import STOP_SECONDS
-from tritonfleet.simulate.speeds import Times, estimate
+from tritonfleet.simulate.speeds import Times, estimate, fake_times
 from tritonfleet.simulate.trace import Request, models_of
 from tritonfleet.simulate.world import Scene, Seat
 from tritonfleet.spec.models import FleetSpec, ModelSpec
@@ -112,6 +112,8 @@ def _scene(fleet: Fleet, found: Plan, policies: Mapping[str, Policy], *, restart
 
 def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[str, int], *, restart: bool) -> Seat:
     measured = fleet.times.get(model.name) or fleet.times.get("*")
+    if measured is None and model.engine == "fake":
+        measured = fake_times(model)
     speed = measured.speed if measured else estimate(replica, model, fleet.facts.get(model.name), fleet.machine)
     if measured and replica.kv_tokens:
         speed = replace(speed, kv_tokens=min(speed.kv_tokens, replica.kv_tokens))

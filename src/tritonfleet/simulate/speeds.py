@@ -62,11 +62,9 @@ def read_times(path: Path) -> dict[str, Times]:
 def estimate(replica: ReplicaPlan, model: ModelSpec, facts: ModelFacts | None, machine: Machine) -> Speed:
     """Return an engine's speed by arithmetic: decoding reads weights and cache, prefill multiplies.
 
-    The fake engine does what its options say. Raises UsageError where nothing is known: for the CPU, for a GPU that is
-    not in the table, for a model whose memory is not computed.
+    Raises UsageError where nothing is known: for the CPU, for a GPU that is not in the table, for a model whose memory
+    is not computed.
     """
-    if model.engine == "fake":
-        return _fake(model)
     shape = facts.architecture if facts else None
     found = rates(machine.gpus[replica.gpus[0]].kind) if replica.gpus else None
     if shape is None or found is None:
@@ -105,14 +103,20 @@ def _flops_per_token(replica: ReplicaPlan, shape: Architecture) -> float:
     return max(1.0, 2 * replica.weights_bytes * 8 / bits * _touched(shape, 1))
 
 
-def _fake(model: ModelSpec) -> Speed:
+def fake_times(model: ModelSpec) -> Times:
+    """Return the times of the fake engine, which does what its options say."""
     given = read_arguments(model.name, model.engine_args)
-    pace = float(given.get("tpot_ms", 0)) / 1000
-    return Speed(
-        ((1, max(pace, 1e-6)),),
-        prefill_tokens_per_second=1e9,
-        overhead_seconds=max(0.0, float(given.get("ttft_ms", 0)) / 1000 - pace),
-        max_running=int(given.get("max_running", 256)),
+    seconds = {name: float(given.get(f"{name}_ms", 0)) / 1000 for name in ("ttft", "tpot", "sleep", "wake")}
+    return Times(
+        Speed(
+            ((1, max(seconds["tpot"], 1e-6)),),
+            prefill_tokens_per_second=1e9,
+            overhead_seconds=max(0.0, seconds["ttft"] - seconds["tpot"]),
+            max_running=int(given.get("max_running", 256)),
+        ),
+        sleep_seconds=seconds["sleep"],
+        wake_seconds=seconds["wake"],
+        cold_start_seconds=float(given.get("start_seconds", 0)),
     )
 
 
