@@ -63,7 +63,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 #: Tokens of a warm-up answer: it opens connections and shows a door that does not work.
 WARM_TOKENS = 8
 #: A turn at one stream is this many times longer, or it would hold too few requests.
-LONGER_ALONE = 4
+LONGER_ALONE = 2
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--doors", default="triton-grpc,triton-http,gateway", help="doors beside the engine itself")
     parser.add_argument("--streams", default="1,64,256", help="numbers of streams")
     parser.add_argument("--rounds", type=int, default=2, help="rounds for each number of streams")
-    parser.add_argument("--requests", type=int, default=2, help="requests of each stream in a round")
+    parser.add_argument("--requests", type=int, default=4, help="requests of each stream in a round")
     parser.add_argument("--output-tokens", type=int, default=128, help="tokens of an answer")
     parser.add_argument("--processes", type=int, default=min(8, os.cpu_count() or 1), help="load generators")
     parser.add_argument("--seconds", type=float, default=600.0, help="time for everything")
@@ -279,7 +279,7 @@ class Bench:
         return Turn(number, place.name, streams, samples, seconds, cpu) if samples else None
 
     def _found(self) -> list[Row]:
-        return rows(self.turns, BASE)
+        return rows(sorted(self.turns, key=lambda turn: turn.streams), BASE)
 
     def _goals(self) -> list[Goal]:
         offline = offline_goals(self._found(), self._options.offline)

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder of the model")
     parser.add_argument("--prompts", type=Path, required=True, help="JSON list of prompts")
     parser.add_argument("--streams", default="1,64,256", help="numbers of streams")
-    parser.add_argument("--requests", type=int, default=2, help="requests of each stream")
+    parser.add_argument("--requests", type=int, default=4, help="requests of each stream")
     parser.add_argument("--output-tokens", type=int, default=128, help="tokens of an answer")
     parser.add_argument("--out", type=Path, required=True, help="JSON result")
     parser.add_argument("--engine-args", type=json.loads, default={}, help="further arguments of vllm.LLM, as JSON")
@@ -41,7 +41,7 @@ def main() -> None:
     found: dict[str, float] = {}
     measure(llm, prompts[:8], 8, 8)  # the first batch compiles what is left to compile
     for streams in (int(text) for text in options.streams.split(",")):
-        requests = streams * options.requests * (4 if streams == 1 else 1)
+        requests = streams * options.requests * (2 if streams == 1 else 1)
         chosen = [prompts[number % len(prompts)] for number in range(requests)]
         tokens, seconds = measure(llm, chosen, streams, options.output_tokens)
         found[str(streams)] = tokens / seconds

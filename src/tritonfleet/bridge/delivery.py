@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -132,10 +133,17 @@ class Delivery:
 
 
 class Outbox:
-    """A few threads that send what is ready; with none, the caller sends."""
+    """A few threads that send what is ready; with none, the caller sends.
+
+    First responses go before further ones: behind all the tokens of a full engine they would wait longest, and a
+    person waits for them.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._queue: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._first: deque[Delivery] = deque()
+        self._further: deque[Delivery] = deque()
+        # One entry for each delivery in the two lines above; false ends a thread.
+        self._queue: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True) for number in range(threads)
         ]
@@ -147,7 +155,7 @@ class Outbox:
         if not delivery.mark_queued():
             return
         if self._threads:
-            self._queue.put(delivery)
+            self._put(delivery)
         else:
             while delivery.deliver():
                 pass
@@ -155,11 +163,22 @@ class Outbox:
     def close(self) -> None:
         """Send what is queued, then end the threads."""
         for _ in self._threads:
-            self._queue.put(None)
+            self._queue.put(False)
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while (delivery := self._queue.get()) is not None:
+        while self._queue.get():
+            delivery = self._next()
             if delivery.deliver():
-                self._queue.put(delivery)
+                self._put(delivery)
+
+    def _put(self, delivery: Delivery) -> None:
+        (self._further if delivery.responses else self._first).append(delivery)
+        self._queue.put(True)
+
+    def _next(self) -> Delivery:
+        try:
+            return self._first.popleft()
+        except IndexError:
+            return self._further.popleft()
