@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scaling.rules import make_rule
-from tritonfleet.scaling.comparison import blueprint_rule, compare
 from tritonfleet.scaling.rule import Rule
-from tritonfleet.scaling.simulation import Run, simulate
 from tritonfleet.simulate.engine import Speed
+from tritonfleet.simulate.scaling.comparison import blueprint_rule, compare
+from tritonfleet.simulate.scaling.simulation import Run, simulate
 from tritonfleet.simulate.trace import Request
 from tritonfleet.spec import parse_spec
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tritonfleet.cli.context import FleetArgument
+from tritonfleet.cli.scaling import ScalingTrace, StartMinutes
 
 if TYPE_CHECKING:
     from tritonfleet.planner import ModelFacts, Plan
@@ -49,6 +50,8 @@ def plan(
     policy: Policy = None,
     times: Times = None,
     wait: Wait = None,
+    scaling_trace: ScalingTrace = None,
+    start_minutes: StartMinutes = None,
 ) -> None:
     """Show where each model goes and what it takes; with --simulate, what becomes of a trace of requests.
 
@@ -58,9 +61,22 @@ def plan(
 
     if sum((gpus is not None, instance is not None, here)) > 1:
         raise UsageError("--gpus, --instance and --here each name a machine; give one of them")
-    if trace is None and (policy or times or wait):
-        raise UsageError("--policy, --times and --wait are for --simulate TRACE; `tritonfleet trace` makes a trace")
+    if scaling_trace is None and trace is None and times:
+        raise UsageError("--times is for --simulate and --simulate-scaling; `tritonfleet trace` makes a trace")
+    if trace is None and (policy or wait):
+        raise UsageError("--policy and --wait are for --simulate TRACE; `tritonfleet trace` makes a trace")
+    if scaling_trace is None and start_minutes:
+        raise UsageError("--start-minutes is for --simulate-scaling TRACE; `tritonfleet trace` makes a trace")
     spec, facts, found = _plan(fleet, gpus, instance, here=here, weights=weights, rate=tokens_per_second)
+    if scaling_trace is not None:
+        from tritonfleet.cli.scaling import simulate_scaling
+        from tritonfleet.simulate.scaling.fleet import Cluster
+        from tritonfleet.simulate.speeds import read_times
+
+        named = found.machine if gpus or instance or here else None
+        cluster = Cluster(spec, facts, named, read_times(times) if times else {})
+        simulate_scaling(cluster, scaling_trace, start_minutes, png=png, as_json=as_json)
+        return
     if trace is not None:
         from tritonfleet.cli.simulate import simulate
         from tritonfleet.simulate.scenes import Fleet

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tritonfleet.client.stats import percentile
 from tritonfleet.scaling.pools import model_rule
 from tritonfleet.scaling.rule import Direction, Policy, Rule, Trigger
-from tritonfleet.scaling.simulation import Run, simulate
 from tritonfleet.simulate.engine import Speed
+from tritonfleet.simulate.scaling.simulation import Run, simulate
 from tritonfleet.simulate.trace import Request
 from tritonfleet.spec.models import ModelSpec
 from tritonfleet.spec.scaling import ScalingSpec
@@ -28,6 +28,7 @@ class Row:
     start_minutes: float | None
     """Mean time until a new replica serves; None where there are no new ones."""
     requests: int
+    ttft_goal_seconds: float
     misses: int
     """Requests whose time to first token was over the goal."""
     ttft_p50_seconds: float
@@ -75,22 +76,23 @@ def compare(
         usd_per_hour: Price of a replica.
         seed: Of the start times.
     """
-    rule, least, most = model_rule(model, scaling), max(1, scaling.min_replicas), scaling.max_replicas
+    least, most = max(1, scaling.min_replicas), scaling.max_replicas
 
     def row(name: str, rule: Rule, minutes: float | None) -> Row:
         run = simulate(trace, rule, speed, start_seconds=60 * (minutes or 0.0), seed=seed)
         return _row(model.name, name, minutes, run, scaling.ttft_goal_seconds, usd_per_hour)
 
-    rows = [
-        row(name, found, minutes)
-        for minutes in start_minutes
-        for name, found in (("in flight", rule), ("blueprint", blueprint_rule(least, most)))
-    ]
-    return (*rows, *(row(f"always {number}", _fixed(rule, number), None) for number in sorted({least, most})))
+    rows = []
+    for minutes in start_minutes:
+        # The way down is as slow as the way up, unless the spec says otherwise.
+        own = model_rule(model, scaling.model_copy(update={"start_seconds": 60 * minutes}))
+        rows += [row("in flight", own, minutes), row("blueprint", blueprint_rule(least, most), minutes)]
+    fixed = [row(f"always {number}", _fixed(model, scaling, number), None) for number in sorted({least, most})]
+    return (*rows, *fixed)
 
 
-def _fixed(rule: Rule, replicas: int) -> Rule:
-    return Rule(rule.triggers, replicas, replicas, rule.up, rule.down, rule.idle_seconds)
+def _fixed(model: ModelSpec, scaling: ScalingSpec, replicas: int) -> Rule:
+    return replace(model_rule(model, scaling), min_replicas=replicas, max_replicas=replicas)
 
 
 def _row(model: str, rule: str, minutes: float | None, run: Run, goal: float, usd_per_hour: float | None) -> Row:
@@ -100,6 +102,7 @@ def _row(model: str, rule: str, minutes: float | None, run: Run, goal: float, us
         rule,
         minutes,
         requests=len(run.ttft_seconds),
+        ttft_goal_seconds=goal,
         misses=sum(ttft > goal for ttft in run.ttft_seconds),
         ttft_p50_seconds=percentile(run.ttft_seconds, 50),
         ttft_p95_seconds=percentile(run.ttft_seconds, 95),

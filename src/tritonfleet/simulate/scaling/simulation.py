@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 
 from tritonfleet.scaling.hpa import SYNC_SECONDS, History, decide
-from tritonfleet.scaling.replica import Replica
 from tritonfleet.scaling.rule import Rule
 from tritonfleet.simulate.engine import Flight, Speed
+from tritonfleet.simulate.scaling.replica import Replica
 from tritonfleet.simulate.trace import Request
 
 #: Looks in the window of the original blueprint's ``rate(...[1m])``.
