@@ -59,3 +59,12 @@ def test_wrong_sections_are_refused(text: str, message: str) -> None:
     """The message names the key."""
     with pytest.raises(SpecError, match=message):
         read(text)
+
+
+@pytest.mark.parametrize("key", ["max_num_seqs", "max-num-seqs"])
+def test_concurrency_beyond_the_batch_is_refused(key: str) -> None:
+    """Replicas would come for the queue and look idle once it is gone: that flaps."""
+    text = "models:\n- name: a\n  source: ./x\n  engine_args: {%s: 8}\n  scaling: {max_replicas: 2, concurrency: %d}\n"
+    parse_spec(text % (key, 8))
+    with pytest.raises(SpecError, match=r"concurrency is 9, but engine_args.max_num_seqs lets only 8"):
+        parse_spec(text % (key, 9))

@@ -127,6 +127,17 @@ class ModelSpec(Section):
             raise ValueError(f"a model of the share group {self.share!r} has one replica; remove replicas or share")
         return self
 
+    @model_validator(mode="after")
+    def _concurrency_fits_the_batch(self) -> ModelSpec:
+        """Requests beyond the batch wait, and more replicas would look idle as soon as the queue is gone."""
+        batch = self.engine_args.get("max_num_seqs", self.engine_args.get("max-num-seqs"))
+        if self.scaling is not None and isinstance(batch, int) and self.scaling.concurrency > batch:
+            raise ValueError(
+                f"scaling.concurrency is {self.scaling.concurrency}, but engine_args.max_num_seqs lets only {batch} "
+                "requests of a replica run at once; lower the one or raise the other"
+            )
+        return self
+
     @property
     def gpus_per_replica(self) -> int:
         """Number of GPUs under one replica."""
