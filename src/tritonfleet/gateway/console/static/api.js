@@ -1,5 +1,6 @@
 // Requests to the gateway, with the key in a header: no cookie, so no other site can act in this user's name.
 
+const ANSWER_MS = 15_000;
 const STORED = "tritonfleet-key";
 let key = readKey();
 
@@ -42,15 +43,23 @@ export async function request(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (options.signal?.aborted) throw error;
     throw new ApiError(0, "no_answer", "The gateway does not answer.");
   }
   if (!response.ok) throw await problem(response);
   return response;
 }
 
-/** Send a request and return the JSON of its answer. */
-export const json = async (path, options) => (await request(path, options)).json();
+/** Send a request and return the JSON of its answer, which has to come within a few seconds. */
+export async function json(path) {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  try {
+    return await (await request(path, { signal })).json();
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new ApiError(0, "no_answer", `The gateway did not answer within ${ANSWER_MS / 1000} s.`);
+  }
+}
 
 async function problem(response) {
   let error = {};

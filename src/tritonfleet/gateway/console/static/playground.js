@@ -65,10 +65,11 @@ class Lane {
   #messages = [];
   #abort = null;
   #select;
-  #list = h("ol", { class: "talk" });
+  #list;
 
   constructor(label) {
-    this.#select = h("select", {});
+    this.#select = h("select");
+    this.#list = h("ol", { class: "talk", tabindex: 0, "aria-label": `Conversation, ${label.toLowerCase()}` });
     this.element = h("section", { "aria-label": label }, h("label", {}, `${label} `, this.#select), this.#list);
   }
 

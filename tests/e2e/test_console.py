@@ -1,0 +1,402 @@
+"""The console in a real Chromium, in front of real fleets: what it shows, what it does, and what it must not do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.browser import PHONE, PICTURES, chromium, visit
+from tests.e2e.conftest import COMMAND, FleetMaker, RunningFleet
+from tests.e2e.test_kill import LIFECYCLE, wait_for
+from tritonfleet.gateway.console.assets import assets
+
+pytestmark = pytest.mark.e2e
+
+#: The whole page, charts included.
+MOST_ASSET_BYTES = 150_000
+#: Load before the pictures are taken, so that the charts have something to show.
+LOAD_SECONDS = float(os.environ.get("TRITONFLEET_SCREENSHOT_SECONDS", "12"))
+THEMES: tuple[Any, ...] = ("light", "dark")
+
+
+def fake(name: str, *, load: bool = True, replicas: int = 1, **engine_args: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "source": "demo://llama2",
+        "engine": "fake",
+        "load": load,
+        "replicas": replicas,
+        "engine_args": engine_args,
+    }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
+    """A fleet with models in all states; its broken model is why `up` ends with an error."""
+    factory = FleetMaker(tmp_path_factory.mktemp("console"))
+    made = factory.up(
+        [
+            fake("alpha", ttft_ms=40, tpot_ms=10),
+            fake("beta", replicas=2, ttft_ms=80, tpot_ms=20),
+            fake("broken", fail_start=99),
+            fake("spare", load=False, start_seconds=1),
+        ],
+        name="console",
+        expect=5,
+        lifecycle={**LIFECYCLE, "max_restarts": 1},
+    )
+    yield made
+    factory.down(made)
+
+
+def link(fleet: RunningFleet) -> str:
+    """The part behind the ``#`` of the address that `tritonfleet console` prints."""
+    done = fleet.command("console")
+    assert done.returncode == 0, done.stderr
+    address, _, fragment = done.stdout.strip().partition("/#")
+    assert address == f"http://127.0.0.1:{fleet.openai}"
+    return f"#{fragment}"
+
+
+def ask(fleet: RunningFleet, path: str, body: Any = None) -> Any:
+    """Send a request to the gateway; return the decoded answer, an error's as well."""
+    data = None if body is None else json.dumps(body).encode()
+    url = f"http://127.0.0.1:{fleet.openai}{path}"
+    try:
+        request = urllib.request.Request(url, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as err:
+        return json.load(err)
+
+
+@contextmanager
+def load(fleet: RunningFleet, *models: str) -> Iterator[None]:
+    """Keep each of *models* busy with one request after another; name one twice for two at once."""
+    stop = threading.Event()
+
+    def run(model: str) -> None:
+        body = {"model": model, "prompt": "one two three", "max_tokens": 40, "ignore_eos": True}
+        while not stop.is_set():
+            ask(fleet, "/v1/completions", body)
+
+    threads = [threading.Thread(target=run, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_page_is_small() -> None:
+    sizes = {name: len(asset.content) for name, asset in assets().items()}
+    assert sum(sizes.values()) < MOST_ASSET_BYTES, sizes
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_overview_shows_the_fleet_as_it_is(browser: Browser, fleet: RunningFleet, theme: Any) -> None:
+    with load(fleet, "alpha", "alpha", "beta"), visit(browser, fleet.openai, color_scheme=theme) as seen:
+        page = seen.open()
+        expect(page).to_have_title("console: degraded")
+        for model, state in {"alpha": "ready", "beta": "ready", "broken": "failed", "spare": "stopped"}.items():
+            expect(seen.state(model)).to_have_text(state)
+        expect(page.locator("#models tbody", has_text="broken")).to_contain_text("was told to fail")
+        expect(page.locator("tr.replica")).to_have_count(2)
+        expect(seen.row("alpha").locator("[data-label=Running]")).to_have_text("2")
+        expect(seen.row("alpha").locator("[data-label='Tokens/s']")).to_have_text(re.compile(r"\d{2,}"))
+        expect(seen.row("alpha").locator("[data-label=TTFT]")).to_have_text(re.compile(r"\d+ ms"))
+        expect(seen.row("spare").locator("[data-label=Running]")).to_have_text("\u2013")
+        expect(page.locator("#totals")).to_contain_text("2 of 4")
+        for chart in ("Tokens per second", "Time to first token"):
+            expect(page.get_by_role("img", name=chart)).to_have_attribute("aria-label", re.compile(r"alpha \d"))
+        expect(page.locator("#memory")).to_contain_text("No GPU here")
+        expect(page.locator("#doors")).to_contain_text(f"127.0.0.1:{fleet.grpc}")
+        seen.check_accessible()
+        page.set_viewport_size(PHONE)
+        seen.check_fits()
+        seen.check_accessible()
+
+
+def test_the_history_survives_a_reload_of_the_page(browser: Browser, fleet: RunningFleet) -> None:
+    with load(fleet, "alpha"):
+        wait_for(lambda: busy(fleet, "alpha") >= 2)
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open()
+        first = page.evaluate("fetch('console/api/live').then(answer => answer.json())")
+        page.reload()
+        # Drawn from the first answer: no sample has to be waited for.
+        expect(page.get_by_role("img", name="Tokens per second")).to_have_attribute("aria-label", re.compile("alpha"))
+        again = page.evaluate("fetch('console/api/live').then(answer => answer.json())")
+        assert again["history"]["times"][: len(first["history"]["times"])] == first["history"]["times"]
+
+
+def busy(fleet: RunningFleet, model: str) -> int:
+    """Return how many samples show tokens of *model*."""
+    columns = ask(fleet, "/console/api/live")["history"]["models"].get(model, {})
+    return sum(bool(value) for value in columns.get("tokens_per_second", ()))
+
+
+def test_a_model_is_unloaded_and_loaded_with_the_keyboard_alone(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open(link(fleet))
+        assert "token" not in page.url, "the token does not stay in sight"
+        unload = seen.row("alpha").get_by_role("button", name="Unload alpha")
+        unload.press("Enter")
+        expect(page.get_by_role("dialog")).to_contain_text("Running requests of alpha finish first")
+        seen.check_accessible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(seen.state("alpha")).to_have_text("ready")
+
+        expect(unload).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Unload alpha").last).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(seen.state("alpha")).to_have_text("stopped")
+        assert ask(fleet, "/v1/completions", {"model": "alpha", "prompt": "x"})["error"]["code"] == "model_not_ready"
+        seen.row("alpha").get_by_role("button", name="Load alpha").press("Enter")
+        expect(seen.state("alpha")).to_have_text("ready")
+        expect(page.locator("#news")).to_have_text("alpha is ready")
+        assert ask(fleet, "/v1/completions", {"model": "alpha", "prompt": "x"})["choices"]
+
+
+def test_a_model_that_was_never_loaded_is_shown_on_its_way(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai) as seen:
+        seen.open(link(fleet))
+        seen.row("spare").get_by_role("button", name="Load spare").click()
+        expect(seen.state("spare")).to_have_text(re.compile("starting|loading"))
+        expect(seen.state("spare")).to_have_text("ready")
+        seen.row("broken").get_by_role("button", name="Try again broken").click()
+        expect(seen.state("broken")).to_have_text(re.compile("starting|restarting"))
+        expect(seen.state("broken")).to_have_text("failed")
+
+
+def test_without_the_right_to_it_nothing_is_unloaded(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open()
+        seen.row("beta").get_by_role("button", name="Unload beta").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("To unload beta takes an admin key")
+        expect(dialog).to_contain_text("tritonfleet console")
+        seen.check_accessible()
+        dialog.get_by_label("Key").fill("tfa-guessed")
+        dialog.get_by_role("button", name="Use it").click()
+        seen.row("beta").get_by_role("button", name="Unload beta").click()
+        expect(dialog).to_contain_text("To unload beta takes an admin key")
+        page.keyboard.press("Escape")
+        expect(seen.state("beta")).to_have_text("ready")
+
+
+def test_a_killed_engine_is_seen_going_and_coming_back(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai) as seen:
+        seen.open()
+        before = ask(fleet, "/console/api/live")["status"]
+        (pid,) = [entry["replicas"][0]["pid"] for entry in before["models"] if entry["model"] == "alpha"]
+        os.kill(pid, signal.SIGKILL)
+        expect(seen.row("alpha").locator("[data-label=Restarts]")).to_have_text("1")
+        expect(seen.state("alpha")).to_have_text("ready")
+
+
+def test_logs_are_followed_and_never_taken_for_markup(browser: Browser, fleet: RunningFleet) -> None:
+    path = fleet.layout.engine_log("alpha", 0)
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open()
+        seen.go("Logs")
+        page.get_by_label("Log of").select_option("alpha")
+        expect(page.locator("#log")).to_contain_text("fake engine: alpha is served")
+        with path.open("a") as file:
+            file.write("<img src=x onerror=\"document.title='taken'\"> comes later\n")
+        expect(page.locator("#log")).to_contain_text("<img src=x onerror=")
+        assert page.locator("#log img").count() == 0
+        page.get_by_label("Only lines with").fill("COMES LATER")
+        expect(page.locator("#log")).not_to_contain_text("fake engine")
+        page.get_by_label("Only lines with").fill("nobody wrote this")
+        expect(page.locator("#log-note")).to_have_text("No line has this text.")
+        page.get_by_label("Log of").select_option("supervisor")
+        page.get_by_label("Only lines with").fill("alpha: ready")
+        expect(page.locator("#log")).to_contain_text("alpha: ready")
+        seen.check_accessible()
+
+
+def test_a_gateway_that_is_away_is_said_and_the_page_heals(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai, "Failed to load resource") as seen:
+        page = seen.open()
+        page.context.set_offline(True)
+        expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer. Trying again.")
+        page.context.set_offline(False)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(seen.state("beta")).to_have_text("ready")
+
+
+def test_a_page_that_nobody_sees_asks_nothing(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open()
+        asked: list[str] = []
+        page.on("request", lambda sent: asked.append(sent.url))
+        page.clock.install()
+        page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+        page.clock.run_for(5_000)
+        asked.clear()
+        page.clock.run_for(60_000)
+        assert asked == []
+        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+        with page.expect_response(re.compile("/console/api/live")):
+            page.clock.run_for(3_000)
+
+
+def test_the_theme_that_was_chosen_stays(browser: Browser, fleet: RunningFleet) -> None:
+    with visit(browser, fleet.openai, color_scheme="light") as seen:
+        page = seen.open()
+        light = background(page)
+        page.get_by_label("Theme").select_option("dark")
+        dark = background(page)
+        assert dark != light
+        page.reload()
+        assert background(page) == dark
+        page.get_by_label("Theme").select_option("auto")
+        assert background(page) == light
+
+
+def background(page: Any) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_playground_streams_two_real_models_side_by_side(
+    browser: Browser, demo_fleet: RunningFleet, theme: Any
+) -> None:
+    question = "What is a KV cache?"
+    with visit(browser, demo_fleet.openai, color_scheme=theme) as seen:
+        page = seen.open()
+        seen.go("Playground")
+        lanes = page.locator("#lanes > section")
+        expect(lanes).to_have_count(2)
+        page.get_by_label("Temperature").fill("0")
+        page.get_by_label("Most tokens").fill("48")
+        page.get_by_label("Message").fill(question)
+        page.keyboard.press("Enter")
+        for model, lane in zip(("llama2", "mistral7b"), lanes.all(), strict=True):
+            expect(lane.locator(".measured")).to_have_text(re.compile(r"^TTFT \d.*, [\d.,]+ tokens/s, \d+ tokens"))
+            body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 48}
+            answer = ask(demo_fleet, "/v1/chat/completions", {**body, "temperature": 0})
+            assert lane.locator(".answer > p").first.text_content() == answer["choices"][0]["message"]["content"]
+            assert f"{answer['usage']['completion_tokens']} tokens" in str(lane.locator(".measured").text_content())
+        seen.check_accessible()
+        seen.picture(f"playground-{theme}")
+        page.set_viewport_size(PHONE)
+        seen.check_fits()
+
+
+def test_the_playground_remembers_stops_and_says_what_an_engine_refuses(
+    browser: Browser, demo_fleet: RunningFleet
+) -> None:
+    with visit(browser, demo_fleet.openai, "Failed to load resource") as seen:
+        page = seen.open()
+        bodies: list[Any] = []
+        page.on("request", lambda sent: bodies.append(sent.post_data_json) if sent.method == "POST" else None)
+        seen.go("Playground")
+        page.get_by_label("Two models side by side").uncheck()
+        lane = page.locator("#lanes > section").first
+        lane.get_by_label("Left model").select_option("mistral7b")
+        message = page.get_by_label("Message")
+        for number, text in enumerate(("What is Triton?", "And vLLM?")):
+            message.fill(text)
+            message.press("Enter")
+            expect(lane.locator(".measured").nth(number)).to_contain_text("TTFT")
+        assert [entry["role"] for entry in bodies[1]["messages"]] == ["user", "assistant", "user"]
+
+        page.get_by_label("Most tokens").fill("9999")
+        message.fill("too long")
+        message.press("Enter")
+        expect(lane.locator(".failed")).to_contain_text(re.compile("max_tokens|context length|maximum"))
+        page.get_by_role("button", name="Clear").click()
+        expect(lane.locator("li")).to_have_count(0)
+
+        page.get_by_label("Most tokens").fill("400")
+        page.get_by_label("Temperature").fill("2")
+        message.fill("zzz")
+        message.press("Enter")
+        page.get_by_role("button", name="Stop").click()
+        expect(lane.locator(".measured")).to_have_text(re.compile(r"Stopped\.|TTFT"))
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
+def test_pictures_of_a_fleet_at_work(browser: Browser, demo_fleet: RunningFleet) -> None:
+    """The overview with real engines, and the pictures of docs/console.md."""
+    stop = threading.Event()
+    with load(demo_fleet, "llama2", "mistral7b", "mistral7b"):
+        stop.wait(LOAD_SECONDS if PICTURES else 0)
+        for theme in THEMES:
+            with visit(browser, demo_fleet.openai, color_scheme=theme) as seen:
+                page = seen.open(link(demo_fleet))
+                expect(page.get_by_role("img", name="Tokens per second")).to_have_attribute(
+                    "aria-label", re.compile(r"llama2 [1-9]")
+                )
+                expect(page.locator("#memory table")).to_contain_text("weights")
+                seen.picture(f"overview-{theme}")
+                page.set_viewport_size(PHONE)
+                seen.check_fits()
+                if theme == "light":
+                    seen.picture("phone")
+
+
+def test_with_keys_the_console_asks_for_one_and_shows_what_it_may(browser: Browser, fleet: RunningFleet) -> None:
+    """The last test of this fleet: from the first key on, its door asks for one."""
+    team = key(fleet, "team", "--model", "alpha")
+    boss = key(fleet, "boss", "--admin")
+    wait_for(lambda: "error" in ask(fleet, "/v1/models"))
+    with visit(browser, fleet.openai, "Failed to load resource") as seen:
+        page = seen.page
+        page.goto(seen.base)
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("an API key is needed")
+        dialog.get_by_label("Key").fill(team)
+        page.keyboard.press("Enter")
+        expect(seen.state("alpha")).to_have_text("ready")
+        assert page.locator("#models tbody").count() == 1
+        expect(page.locator("#memory")).to_contain_text("for some models only")
+        seen.go("Logs")
+        expect(page.locator("#log-note")).to_contain_text("logs are for admin keys")
+        seen.go("Overview")
+
+        page.get_by_role("button", name="Key set").click()
+        dialog.get_by_label("Key").fill(boss)
+        page.keyboard.press("Enter")
+        expect(page.locator("#models tbody")).to_have_count(4)
+        seen.row("spare").get_by_role("button", name="Unload spare").click()
+        page.get_by_role("button", name="Unload spare").last.click()
+        expect(seen.state("spare")).to_have_text("stopped")
+        seen.go("Playground")
+        page.get_by_label("Message").fill("one two three")
+        page.keyboard.press("Enter")
+        expect(page.locator(".measured").first).to_contain_text("TTFT")
+    assert boss not in fleet.layout.logs.joinpath("gateway.log").read_text()
+
+
+def key(fleet: RunningFleet, name: str, *options: str) -> str:
+    """Make an API key."""
+    where = ["--fleet", str(fleet.spec_path), "--state", str(fleet.layout.state)]
+    argv = [*COMMAND, "key", "create", name, *options, *where]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
