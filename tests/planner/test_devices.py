@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from tritonfleet.errors import UsageError
 from tritonfleet.planner import instances, machine_here, machine_of_gpus, machine_of_instance
 from tritonfleet.planner.devices import GIB, gpu_kinds
+from tritonfleet.planner.here import memory_limits
 
 TABLE = json.loads(resources.files("tritonfleet.planner").joinpath("devices.json").read_text())
 
@@ -75,3 +77,18 @@ def test_this_machine_is_described() -> None:
     assert machine.host_bytes
     assert machine.vcpus
     assert all(gpu.total_bytes and not gpu.taken_bytes for gpu in machine.gpus)
+
+
+def test_a_containers_limit_is_its_memory(tmp_path: Path) -> None:
+    """Of its own control group and those above, in either version; words are no limits."""
+    group = tmp_path / "sys/fs/cgroup/pods/mine"
+    group.mkdir(parents=True)
+    assert memory_limits(tmp_path) == []
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/pods/mine\n")
+    (group / "memory.max").write_text("max\n")
+    (group.parent / "memory.max").write_text("17179869184\n")
+    assert memory_limits(tmp_path) == [2**34]
+    (tmp_path / "sys/fs/cgroup/memory").mkdir()
+    (tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert min(memory_limits(tmp_path)) == 2**34

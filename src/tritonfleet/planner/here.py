@@ -1,9 +1,10 @@
-"""This machine, as the planner sees one: GPUs by NVML, memory and cores by psutil."""
+"""This machine, as the planner sees one: GPUs by NVML, memory by psutil and control groups, cores by psutil."""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tritonfleet.planner.devices import Gpu, Machine, make_gpu
@@ -22,9 +23,37 @@ def machine_here(*, free: bool = False) -> Machine:
     return Machine(
         name=platform.node() or "this machine",
         gpus=_gpus(free=free),
-        host_bytes=int(psutil.virtual_memory().total),
+        host_bytes=min([int(psutil.virtual_memory().total), *memory_limits(Path("/"))]),
         vcpus=psutil.cpu_count(),
     )
+
+
+def memory_limits(root: Path) -> list[int]:
+    """Return the limits in bytes that control groups set to this process: its own, and those above it.
+
+    *root* is ``/`` but in tests.
+    """
+    limits = [_number(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")]  # version 1, as containers see it
+    group = next((line[3:] for line in _lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
+    base = root / "sys/fs/cgroup"
+    folder = base / group.strip("/")
+    while folder == base or base in folder.parents:
+        limits.append(_number(folder / "memory.max"))
+        folder = folder.parent
+    return [limit for limit in limits if limit is not None]
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in *file*; None where there is none, or a word such as ``max``."""
+    text = "".join(_lines(file))
+    return int(text) if text.isdecimal() else None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _gpus(*, free: bool) -> tuple[Gpu, ...]:
