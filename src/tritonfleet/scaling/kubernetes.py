@@ -5,8 +5,6 @@ Plain dicts, as a YAML or JSON writer takes them; the chart renders them. Both c
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from tritonfleet.scaling.hpa import SYNC_SECONDS
@@ -99,10 +97,8 @@ def adapter_rules(rule: Rule, *, namespace: str, deployment: str) -> list[Object
 
 
 def metric_name(namespace: str, deployment: str, trigger: Trigger) -> str:
-    """Return the name of a trigger's external metric: unique in the cluster, letters, digits and underscores."""
-    exact = f"{namespace}/{deployment}/{trigger.name}"
-    digest = hashlib.sha256(exact.encode()).hexdigest()[:8]
-    return f"tritonfleet_{re.sub(r'[^a-z0-9]', '_', f'{deployment}_{trigger.name}'.lower())}_{digest}"
+    """Return the name of a trigger's external metric: unique in the cluster, and fit for a path's segment."""
+    return f"tritonfleet.{namespace}.{deployment}.{trigger.name}"
 
 
 def quantity(value: float) -> str:
