@@ -24,7 +24,7 @@ from aiohttp import web
 
 from tritonfleet.errors import FleetError, UsageError
 from tritonfleet.gateway.command import command, options_of
-from tritonfleet.spec.models import Door, GatewaySpec
+from tritonfleet.spec.models import Door, GatewaySpec, TracingSpec
 from tritonfleet.wire import Endpoint, Route, dump
 
 log = logging.getLogger(__name__)
@@ -47,12 +47,23 @@ class DoorModel:
     max_model_len: int | None = None
 
 
-def read_table(path: Path) -> tuple[GatewaySpec, tuple[DoorModel, ...]]:
-    """Return the gateway's settings and the models in the file *path*; raise UsageError if it is no such file."""
+@dataclass(frozen=True)
+class Table:
+    """What the chart tells the door."""
+
+    fleet: str
+    models: tuple[DoorModel, ...]
+    gateway: GatewaySpec
+    tracing: TracingSpec | None
+
+
+def read_table(path: Path) -> Table:
+    """Return what the file *path* holds; raise UsageError if it is no such file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         models = [DoorModel(**{**entry, "loras": tuple(entry.get("loras", ()))}) for entry in data["models"]]
-        return GatewaySpec(**data.get("gateway", {})), tuple(models)
+        tracing = TracingSpec(**data["tracing"]) if data.get("tracing") else None
+        return Table(data["fleet"], tuple(models), GatewaySpec(**data.get("gateway", {})), tracing)
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise UsageError(f"{path} does not tell the models behind the door: {err}") from err
 
@@ -120,6 +131,10 @@ class Directory:
             self._changed.notify_all()
         log.info("pods: %s", ", ".join(f"{name} {len(hosts)}" for name, hosts in self._addresses.items()))
 
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes of the last look."""
+        return routes_of(self._models, self._addresses)
+
     async def _routes(self, request: web.Request) -> web.Response:
         after = int(request.query.get("after", "-1"))
         try:
@@ -127,7 +142,7 @@ class Directory:
                 await self._changed.wait_for(lambda: self._revision > max(after, 0))
         except TimeoutError:
             pass  # nothing new
-        routes = ",".join(map(dump, routes_of(self._models, self._addresses)))
+        routes = ",".join(map(dump, self.routes()))
         return web.Response(
             text=f'{{"revision":{self._revision},"routes":[{routes}]}}', content_type="application/json"
         )
@@ -145,27 +160,37 @@ async def _resolve(service: str, port: int) -> tuple[str, ...] | None:
     return tuple(sorted({str(entry[4][0]) for entry in found}))
 
 
-async def run(table: Path, *, host: str, port: int, keys: str, drain_seconds: float, cores: int) -> int:
+async def run(path: Path, *, host: str, port: int, keys: str, drain_seconds: float, cores: int) -> int:
     """Run the door until SIGTERM or SIGINT; return the gateway's exit status."""
-    spec, models = read_table(table)
-    directory = Directory(models)
+    table = read_table(path)
+    directory = Directory(table.models)
     with tempfile.TemporaryDirectory(prefix="door-") as folder:
         control = Path(folder) / "control.sock"
         await directory.listen(control)
         options = options_of(
-            spec,
+            table.gateway,
             Door(host=host, port=port),
+            fleet=table.fleet,
             control=str(control),
             keys=keys,
+            admin_token=str(Path(folder) / "no-token"),  # there is no supervisor here to manage
             drain_seconds=drain_seconds,
             cores=cores,
+            tracing=table.tracing,
         )
         watch = asyncio.create_task(directory.watch())
         gateway = await asyncio.create_subprocess_exec(*command(options))
+        asked: set[int] = set()
+
+        def stop(number: signal.Signals) -> None:
+            asked.add(-number)
+            gateway.send_signal(number)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, gateway.send_signal, number)
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
         try:
-            return await gateway.wait()
+            status = await gateway.wait()
+            return 0 if status in asked else status  # uvicorn ends by the signal, once it has drained
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -175,7 +200,7 @@ async def run(table: Path, *, host: str, port: int, keys: str, drain_seconds: fl
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tritonfleet.deploy.door", description=__doc__)
-    parser.add_argument("table", type=Path, help="JSON: the gateway's settings, and each model's Service")
+    parser.add_argument("path", type=Path, metavar="FILE", help="JSON: settings, and each model's Service")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - inside a pod
     parser.add_argument("--port", type=int, default=9000, help="TCP port to listen on")
     parser.add_argument("--keys", default="/var/lib/tritonfleet/keys.json", help="file of API keys")

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import helm_python.chart
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import pytest
 

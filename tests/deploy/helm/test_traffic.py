@@ -91,6 +91,7 @@ def test_the_door_knows_every_model_and_where_its_pods_are() -> None:
     for entry in table["models"]:
         assert services[entry["service"]]["spec"]["clusterIP"] == "None"
     assert table["models"][1]["loras"] == ["support"]
+    assert table["fleet"] == "guide", "the label of its metrics"
     assert table["gateway"] == {"max_waiting": 64, "max_held_bytes": 4 * 2**30}
 
 
@@ -162,7 +163,7 @@ def test_prometheus_finds_the_fleets_page_and_tritons() -> None:
         }
         assert service["spec"]["publishNotReadyAddresses"] is True
     assert all(endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"])
-    assert door["spec"]["endpoints"][0]["metricRelabelings"][0]["replacement"] == "guide"
+    assert door["spec"]["selector"]["matchLabels"]["tritonfleet.io/metrics"] == "door"
 
 
 def test_dashboards_and_rules_of_the_chart_arrive_whole() -> None:
