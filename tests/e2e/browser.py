@@ -77,12 +77,13 @@ class Visit:
     def check_fits(self) -> None:
         """Fail if the page is wider than its window."""
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide == 0
+        assert wide == 0, f"{wide} pixels too wide"
 
     def check_clean(self) -> None:
         """Fail if the page did something that it must not."""
         surprising = [text for text in self.errors if not any(part in text for part in self.expected)]
-        assert (surprising, self.elsewhere) == ([], [])
+        assert not surprising, surprising
+        assert not self.elsewhere, self.elsewhere
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,12 @@ from playwright.sync_api import Browser, expect
 from tests.e2e.browser import PHONE, PICTURES, chromium, visit
 from tests.e2e.conftest import COMMAND, FleetMaker, RunningFleet
 from tests.e2e.test_kill import LIFECYCLE, wait_for
+from tritonfleet import demo
 from tritonfleet.gateway.console.assets import assets
+from tritonfleet.planner import machine_of_gpus, plan, read_facts
+from tritonfleet.spec.models import FleetSpec, ModelSpec
+from tritonfleet.supervisor.memory_map import memory_map
+from tritonfleet.wire import ShareMember, ShareStatus
 
 pytestmark = pytest.mark.e2e
 
@@ -188,8 +195,10 @@ def test_a_model_that_was_never_loaded_is_shown_on_its_way(browser: Browser, fle
         seen.row("spare").get_by_role("button", name="Load spare").click()
         expect(seen.state("spare")).to_have_text(re.compile("starting|loading"))
         expect(seen.state("spare")).to_have_text("ready")
+        restarts = seen.row("broken").locator("[data-label=Restarts]")
+        expect(restarts).to_have_text("1")
         seen.row("broken").get_by_role("button", name="Try again broken").click()
-        expect(seen.state("broken")).to_have_text(re.compile("starting|restarting"))
+        expect(restarts).to_have_text("2")
         expect(seen.state("broken")).to_have_text("failed")
 
 
@@ -248,6 +257,89 @@ def test_a_gateway_that_is_away_is_said_and_the_page_heals(browser: Browser, fle
         page.context.set_offline(False)
         expect(page.get_by_role("alert")).to_be_hidden()
         expect(seen.state("beta")).to_have_text("ready")
+
+
+def test_models_that_take_turns_on_a_gpu_and_its_memory(browser: Browser, fleet: RunningFleet) -> None:
+    """What this machine cannot have: the planner's map of an H100, and a share group, in place of the fleet's own."""
+    models = [ModelSpec(name=name, source="demo://llama2", share="one") for name in ("alpha", "beta")]
+    folder = next(Path(demo.__file__).parent.rglob("llama2/config.json")).parent
+    facts = {model.name: read_facts(model, folder) for model in models}
+    memory = memory_map(plan(FleetSpec(models=tuple(models)), facts, machine_of_gpus("h100:1")))
+    members = [member("alpha", "awake", 0), member("beta", "asleep", 3)]
+    group = asdict(ShareStatus("one", "gpu 0", tuple(members), switches=4, switch_seconds_sum=3.0))
+
+    def with_group(route: Any) -> None:
+        answer = route.fetch()
+        live = answer.json()
+        live["status"]["shares"] = [group]
+        route.fulfill(response=answer, json=live)
+
+    with visit(browser, fleet.openai, "Failed to load resource") as seen:
+        seen.page.route("**/console/api/live*", with_group)
+        seen.page.route("**/console/api/memory", lambda route: route.fulfill(json=memory))
+        page = seen.open(link(fleet))
+        expect(page.locator("#shares")).to_have_text("one on gpu 0: alpha awake; 3 waiting; 4 switches, 0.75 s each")
+        expect(seen.state("beta")).to_have_text("asleep")
+        expect(seen.row("beta").locator("[data-label=Waiting]")).to_have_text("3")
+        expect(page.get_by_role("heading", name="GPU 0: h100")).to_be_visible()
+        expect(page.get_by_role("row", name="alpha/0").last).to_contain_text("GiB")
+        with page.expect_request("**/console/api/models/beta/wake") as asked:
+            seen.row("beta").get_by_role("button", name="Wake beta").click()
+        assert asked.value.headers["authorization"].startswith("Bearer tfa-")
+        expect(page.get_by_role("alert")).to_contain_text("beta")  # this fleet's beta has a device of its own
+        seen.check_accessible()
+        page.get_by_role("button", name="Dismiss").click()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.set_viewport_size(PHONE)
+        seen.check_fits()
+
+
+def member(model: str, phase: str, waiting: int) -> ShareMember:
+    return ShareMember(model, phase, 0, waiting, 0.0, 0, 0, 0)
+
+
+def test_events_are_read_however_the_network_cuts_them(browser: Browser, fleet: RunningFleet) -> None:
+    read = """async (pieces) => {
+        const { events } = await import('/console/assets/stream.js');
+        const bytes = new TextEncoder().encode(pieces.text);
+        const body = new ReadableStream({
+            start(controller) {
+                for (let at = 0; at < bytes.length; at += pieces.size) {
+                    controller.enqueue(bytes.slice(at, at + pieces.size));
+                }
+                controller.close();
+            },
+        });
+        const found = [];
+        for await (const event of events(body)) found.push(event);
+        return found;
+    }"""
+    wanted = [{"a": "é🙂"}, {"b": "x\n\ny"}, {"error": {"message": "no"}}]
+    first, second, third = (json.dumps(event, ensure_ascii=False) for event in wanted)
+    text = (
+        f": hello\n\ndata: {first}\n\ndata:{second}\r\n\r\nevent: error\ndata: {third}\n\ndata: [DONE]\n\ndata: 1\n\n"
+    )
+    with visit(browser, fleet.openai) as seen:
+        page = seen.open()
+        for size in (1, 2, 3, 7, 1000):
+            assert page.evaluate(read, {"text": text, "size": size}) == wanted
+
+
+def test_the_page_keeps_fifteen_minutes(browser: Browser, fleet: RunningFleet) -> None:
+    keep = """async (batches) => {
+        const { History } = await import('/console/assets/history.js');
+        const history = new History();
+        for (const batch of batches) history.add(batch);
+        return { times: history.times, names: history.names(), models: Object.fromEntries(history.models) };
+    }"""
+    column = {"waiting": [None], "tokens_per_second": [None], "ttft_seconds": [None]}
+    batches: list[dict[str, Any]] = [{"times": [0], "models": {"old": {"running": [1], **column}}}]
+    batches += [{"times": [time], "models": {"new": {"running": [time], **column}}} for time in range(5, 1000, 5)]
+    with visit(browser, fleet.openai) as seen:
+        kept = seen.open().evaluate(keep, batches)
+    assert kept["times"] == list(range(95, 1000, 5))
+    assert kept["names"] == ["new"], "nothing is left of the other"
+    assert kept["models"]["new"]["running"] == kept["times"]
 
 
 def test_a_page_that_nobody_sees_asks_nothing(browser: Browser, fleet: RunningFleet) -> None:
@@ -319,7 +411,7 @@ def test_the_playground_remembers_stops_and_says_what_an_engine_refuses(
         seen.go("Playground")
         page.get_by_label("Two models side by side").uncheck()
         lane = page.locator("#lanes > section").first
-        lane.get_by_label("Left model").select_option("mistral7b")
+        lane.get_by_role("combobox", name="Left model").select_option("mistral7b")
         message = page.get_by_label("Message")
         for number, text in enumerate(("What is Triton?", "And vLLM?")):
             message.fill(text)

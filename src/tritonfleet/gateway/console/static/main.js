@@ -33,6 +33,9 @@ document.addEventListener("visibilitychange", () => {
   logs.refresh();
 });
 byId("key-button").addEventListener("click", () => askForKey(""));
+byId("refusal")
+  .querySelector("button")
+  .addEventListener("click", () => refusal(""));
 showPart();
 poll();
 
@@ -98,6 +101,13 @@ function trouble(message) {
   document.body.classList.toggle("stale", message !== "");
 }
 
+/** Say why an action was refused, until it is dismissed or another one is asked for. */
+function refusal(message) {
+  const place = byId("refusal");
+  setText(place.querySelector("span"), message);
+  place.hidden = message === "";
+}
+
 /** Show the part of the page that the address names. */
 function showPart() {
   const wanted = PARTS.find((part) => location.hash === `#${part}`) ?? PARTS[0];
@@ -116,12 +126,13 @@ async function act(action, model) {
     return askForKey(`To ${action} ${model} takes an admin key.`);
   }
   if (!(await sure(action, model))) return;
+  refusal("");
   try {
     await request(`console/api/models/${encodeURIComponent(model)}/${action}`, { method: "POST" });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 401 || error.status === 403) return askForKey(error.message);
-    return trouble(`${model}: ${error.message}`);
+    return refusal(`${model}: ${error.message}`);
   }
   setText(byId("news"), `asked to ${action} ${model}`);
   poll();
