@@ -122,8 +122,8 @@ _TRITON_RESTARTS = series("tritonfleet_triton_restarts_total", PAGE)
 
 CASES: tuple[Case, ...] = (
     Case("half of the first tokens are late for an hour", first_tokens("0+60x99", "0+30x99"), 70, [FAST, SLOW]),
-    Case("every first token is late for eleven minutes", first_tokens("0+60x400", "0+60x360 21600x40"), 371, [FAST]),
-    Case("every first token is late for nine minutes", first_tokens("0+60x400", "0+60x360 21600x40"), 369),
+    Case("every first token is late for eleven minutes", first_tokens("0+60x220", "0+60x180 10800x40"), 191, [FAST]),
+    Case("every first token is late for nine minutes", first_tokens("0+60x220", "0+60x180 10800x40"), 189),
     Case("one of two hundred is late", first_tokens("0+60x99", "0+59.7x99"), 70),
     Case("late for an hour, fine for half an hour", first_tokens("0+60x99", "0x60 60+60x39"), 95, [SLOW]),
     Case("three requests an hour, all late", first_tokens("0+0.05x99", "0x99"), 70),
@@ -140,9 +140,9 @@ CASES: tuple[Case, ...] = (
         [FAST, SLOW],
     ),
     Case("one of ten late for six hours", first_tokens("0+300x99", "0+270x99"), 375, [FAST, SLOW], step=5),
-    Case("one of twenty-five late for a day", first_tokens("0+900x130", "0+864x130"), 1500, [SLOW], step=15),
-    Case("one of two hundred late for four days", first_tokens("0+900x400", "0+895.5x400"), 5760, step=15),
-    Case("one of fifty late for four days", first_tokens("0+900x400", "0+882x400"), 5760, [SLOW], step=15),
+    Case("one of twenty-five late for a day", first_tokens("0+1800x70", "0+1728x70"), 1500, [SLOW], step=30),
+    Case("one of two hundred late for three days and more", first_tokens("0+1800x170", "0+1791x170"), 4800, step=30),
+    Case("one of fifty late for three days and more", first_tokens("0+1800x170", "0+1764x170"), 4800, [SLOW], step=30),
     Case(
         "an engine without the goal's bucket",
         first_tokens("0+60x99", "0+30x99", le="2"),
@@ -176,7 +176,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case("three restarts in ten minutes", engine(restarts="0x5 1x3 2x3 3x30"), 14, [LOOP]),
     Case("two restarts in ten minutes", engine(restarts="0x5 1x3 2x30"), 14),
-    Case("three restarts in three hours", engine(restarts="0x5 1x80 2x80 3x30"), 170),
+    Case("three restarts in an hour and a half", engine(restarts="0x5 1x40 2x40 3x30"), 95),
     Case("requests and no tokens", {_RUNNING: "4x30", _TOKENS: "0+900x5 4500x30"}, 18, [STALLED]),
     Case("requests and tokens", {_RUNNING: "4x30", _TOKENS: "0+900x30"}, 18),
     Case("no requests and no tokens", {_RUNNING: "0x30", _TOKENS: "4500x30"}, 18),

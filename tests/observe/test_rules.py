@@ -111,7 +111,7 @@ def test_models_have_goals_of_their_own(tmp_path: Path) -> None:
 @needs_promtool
 def test_a_lax_objective_takes_its_time(tmp_path: Path) -> None:
     """At 0.95 it takes three quarters of an hour until enough of the budget is spent; the page says so."""
-    late = first_tokens("0+60x420", "0+60x360 21600x60")
+    late = first_tokens("0+60x240", "0+60x180 10800x60")
     goals = Goals(TtftGoal(objective=0.95))
-    silent, firing = Case("44 minutes", late, 404, [SLOW]), Case("46 minutes", late, 406, [FAST, SLOW])
+    silent, firing = Case("44 minutes", late, 224, [SLOW]), Case("46 minutes", late, 226, [FAST, SLOW])
     check(tmp_path, [silent, firing], goals=goals)
