@@ -46,16 +46,11 @@ def _plain(text: str) -> str:
 def page(text: str) -> str:
     """Return the page with its lists made new."""
     for name, lines in (("panels", _panels()), ("alerts", _alerts())):
-        made = (
-            f"<!-- {name}: made by scripts/observability_doc.py -->\n\n"
-            + "\n".join(lines)
-            + f"\n<!-- end of {name} -->"
-        )
-        text, found = re.subn(
-            rf"<!-- {name}: .*?<!-- end of {name} -->", lambda _, new=made: new, text, flags=re.DOTALL
-        )
-        if found != 1:
+        parts = re.split(rf"<!-- {name}: .*?<!-- end of {name} -->", text, flags=re.DOTALL)
+        if len(parts) != 2:
             raise SystemExit(f"{PAGE} has no place for the {name}")
+        made = f"<!-- {name}: made by scripts/observability_doc.py -->\n\n" + "\n".join(lines)
+        text = f"{parts[0]}{made}\n<!-- end of {name} -->{parts[1]}"
     return text
 
 

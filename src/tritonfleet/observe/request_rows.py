@@ -5,7 +5,7 @@ from __future__ import annotations
 from tritonfleet.observe import choices
 from tritonfleet.observe.board import Panel, Query, Row
 from tritonfleet.observe.engine_rows import of_gpus
-from tritonfleet.observe.promql import total
+from tritonfleet.observe.promql import Queries, total
 from tritonfleet.observe.slo import TTFT, burn_rate
 
 _Q = choices.FLEET_WIDE
@@ -47,7 +47,7 @@ def _cost(tokens: str) -> str:
     return f"$price * {machines} / (({tokens} > 0) * 3600 / 1e6)"
 
 
-def _generated(queries: choices.Queries) -> str:
+def _generated(queries: Queries) -> str:
     return queries.rate("vllm:generation_tokens_total")
 
 
