@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from tests.planner.shapes import CONFIGS
 from tritonfleet.deploy import Rendered, render
@@ -133,7 +134,7 @@ def resolved_of(spec: FleetSpec) -> dict[str, ResolvedModel]:
             repo = rest.partition("@")[0]
             found[model.name] = ResolvedModel(model.source, "hub", Path("/hub") / repo, repo, COMMIT)
         else:
-            kind = "demo" if scheme == "demo" else "objects"
+            kind: Literal["demo", "objects"] = "demo" if scheme == "demo" else "objects"
             found[model.name] = ResolvedModel(model.source, kind, Path("/models") / model.name, model.source)
     return found
 

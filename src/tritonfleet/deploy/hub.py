@@ -29,8 +29,7 @@ def _closed(repo: str, environ: Mapping[str, str]) -> bool:
     try:
         info = api.model_info(repo, timeout=HUB_SECONDS)
     except HfHubHTTPError as err:
-        status = err.response.status_code if err.response is not None else 0
-        return status in (401, 403, 404) or bool(token)
+        return err.response.status_code in (401, 403, 404) or bool(token)
     except Exception as err:  # its transport has changed from release to release
         log.warning("%s: the Hub does not say whether it needs a token (%s)", repo, err)
         return bool(token)

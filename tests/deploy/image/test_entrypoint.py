@@ -128,7 +128,7 @@ def test_the_image_never_runs_as_root_and_passes_signals_on() -> None:
     images = {stage.splitlines()[0].split(" AS ")[1]: stage for stage in stages}
     for name in ("serving", "door", "cpu"):
         users = [line.split()[1] for line in images[name].splitlines() if line.startswith("USER ")]
-        assert users[-1] == "1000:1000", name
+        assert users[-1] == "10001:10001", name
     for name in ("serving", "door"):
         assert 'ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/tritonfleet-entrypoint"]' in images[name]
 
