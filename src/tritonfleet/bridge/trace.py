@@ -20,6 +20,8 @@ import aiohttp
 SEND_SECONDS = 1.0
 #: Spans that wait to be sent; more than these are dropped, because traces must never cost the requests.
 MOST_WAITING = 4096
+#: Spans of one request to the collector; some 200 kB.
+AT_ONCE = 512
 POST_SECONDS = 3.0
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -31,7 +33,12 @@ class Context(NamedTuple):
 
     trace_id: str
     span_id: str
-    sampled: bool
+    flags: int
+
+    @property
+    def sampled(self) -> bool:
+        """Whether spans of the trace are kept."""
+        return bool(self.flags & 1)
 
 
 def read_context(traceparent: str) -> Context | None:
@@ -42,7 +49,7 @@ def read_context(traceparent: str) -> Context | None:
     version, trace_id, span_id, flags, more = found.groups()
     if version == "ff" or (version == "00" and more) or not (int(trace_id, 16) and int(span_id, 16)):
         return None
-    return Context(trace_id, span_id, bool(int(flags, 16) & 1))
+    return Context(trace_id, span_id, int(flags, 16))
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Span:
     @property
     def traceparent(self) -> str:
         """The context for what comes next."""
-        return f"00-{self.parent.trace_id}-{self.span_id}-01"
+        return f"00-{self.parent.trace_id}-{self.span_id}-{self.parent.flags:02x}"
 
     def at(self, moment: float) -> str:
         """Return a moment of the monotonic clock as OTLP has it: nanoseconds since 1970, as text."""
@@ -137,20 +144,25 @@ class SpanSender:
 
     async def _send(self) -> None:
         spans, self._waiting = self._waiting, []
+        problem = ""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_SECONDS)) as session:
+            while spans and not problem:
+                problem = await self._post(session, spans[:AT_ONCE])
+                spans = spans[AT_ONCE:]
+        if problem and not self._complained:
+            self._complain(f"{self._model}: {self._settings.url} takes no spans ({problem}); they are dropped")
+        self._complained = bool(problem)
+
+    async def _post(self, session: aiohttp.ClientSession, spans: list[dict[str, Any]]) -> str:
+        """Send some spans; return why they were not taken, nothing if they were."""
         resource = {"service.name": self._settings.service, "tritonfleet.fleet": self._settings.fleet}
         scope = {"scope": {"name": "tritonfleet.bridge"}, "spans": spans}
         body = {"resourceSpans": [{"resource": {"attributes": _attributes(resource)}, "scopeSpans": [scope]}]}
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_SECONDS)) as session,
-                session.post(self._settings.url, json=body) as response,
-            ):
-                problem = "" if response.status < 300 else f"status {response.status}"
+            async with session.post(self._settings.url, json=body) as response:
+                return "" if response.status < 300 else f"status {response.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as err:
-            problem = str(err) or type(err).__name__
-        if problem and not self._complained:
-            self._complain(f"{self._model}: {self._settings.url} takes no spans ({problem}); they are dropped")
-        self._complained = bool(problem)
+            return str(err) or type(err).__name__
 
 
 def _attributes(values: Mapping[str, str | int]) -> list[dict[str, Any]]:
