@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 PLACE = Place("shop", "chat", "pool1", "llm", "shop-pool1")
+SHARED = Place("shop", "chat", "pool1", "llm", "shop-pool1", shared=True)
 HERE = 'namespace="llm", fleet="shop"'
 Series = dict[str, str]
 
@@ -54,6 +55,15 @@ def available(values: str, name: str = "shop-pool1") -> Series:
 def gateway(pod: int, waiting: int, model: str = "chat") -> Series:
     """Return the requests that wait in a pod's gateway."""
     return {f'tritonfleet_gateway_requests_waiting{{{HERE}, pod="p{pod}", model="{model}"}}': f"{waiting}x10"}
+
+
+def share(pod: int, awake: int, waiting: int) -> Series:
+    """Return what a pod tells of a model that takes turns."""
+    labels = f'{{{HERE}, pod="p{pod}", model="chat", group="g"}}'
+    return {
+        f"tritonfleet_share_resident{labels}": f"{awake}x10",
+        f"tritonfleet_share_waiting{labels}": f"{waiting}x10",
+    }
 
 
 @dataclass(frozen=True)
@@ -93,15 +103,11 @@ CASES = (
         1.0,
         Place("shop", "chat", "pool1", "llm", "shop-pool1", engines=2),
     ),
-    Case(
-        "a request waits for its model to be awake",
-        engine(1, 0, 0, 0.0)
-        | deployment(1, 1)
-        | {f'tritonfleet_share_waiting{{{HERE}, pod="p1", model="chat", group="g"}}': "7x10"},
-        7,
-        0,
-        Place("shop", "chat", "pool1", "llm", "shop-pool1", shared=True),
-    ),
+    Case("asleep everywhere", deployment(2, 2) | share(1, 0, 4) | share(2, 0, 3), 7, 0, SHARED),
+    Case("awake in one of two", engine(1, 4, 2) | deployment(2, 2) | share(1, 1, 0) | share(2, 0, 3), 9, 0.5, SHARED),
+    Case("awake and silent", deployment(2, 2) | share(1, 1, 0) | share(2, 0, 3), None, None, SHARED),
+    Case("shared, and nothing is known", deployment(2, 2), None, None, SHARED),
+    Case("shared, and none is asked for", deployment(0, 0) | gateway(9, 1), 1, 0, SHARED),
 )
 
 

@@ -68,3 +68,10 @@ def test_concurrency_beyond_the_batch_is_refused(key: str) -> None:
     parse_spec(text % (key, 8))
     with pytest.raises(SpecError, match=r"concurrency is 9, but engine_args.max_num_seqs lets only 8"):
         parse_spec(text % (key, 9))
+
+
+def test_a_model_that_is_not_loaded_is_not_scaled() -> None:
+    """Its engine tells nothing, and nothing is not zero."""
+    text = "models:\n- {name: a, source: ./x, load: false, scaling: {max_replicas: 2, concurrency: 8}}\n"
+    with pytest.raises(SpecError, match="remove load: false or scaling"):
+        parse_spec(text)

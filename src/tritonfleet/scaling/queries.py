@@ -6,6 +6,9 @@ Three cases decide the form:
   is taken as the mean of all, so the load never looks smaller than it is.
 - No replica tells anything although some are asked for: there is no value, and the autoscaler leaves things alone.
 - No replica is asked for: the load is what waits in front, which may be nothing.
+
+A model that takes turns with others on its GPUs is awake in some pods only, so silence says nothing about a single pod
+there; asleep everywhere, its load is what waits for it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ WAITING = "vllm:num_requests_waiting"
 KV_CACHE = "vllm:kv_cache_usage_perc"
 GATEWAY_WAITING = "tritonfleet_gateway_requests_waiting"
 SHARE_WAITING = "tritonfleet_share_waiting"
+SHARE_AWAKE = "tritonfleet_share_resident"
 #: Time in which a new replica's page is read for the first time, as PromQL has it.
 SETTLED = "2m"
 #: kube-state-metrics'.
@@ -60,6 +64,8 @@ def kv_cache(place: Place) -> str:
 
 def _whole(load: str, place: Place) -> str:
     """Return *load* as if the serving engines that tell nothing had the mean load of those that do."""
+    if place.shared:
+        return f"({load} or (sum({SHARE_AWAKE}{_model(place)}) == 0))"
     told = f"count(count by (namespace, pod, instance, replica) ({RUNNING}{_engine(place)}))"
     engines = f" * {place.engines}" if place.engines > 1 else ""
     # A replica that has just come is no hung one: Prometheus has not read its page yet.

@@ -67,7 +67,7 @@ class ModelSpec(Section):
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Engines that serve the model side by side."""
     bridge_instances: Annotated[int, Field(ge=1, le=16)] = 1
-    """Triton processes that pass the model's tokens on; more where one core is too slow for them (docs/performance.md)."""
+    """Triton processes that pass the model's tokens on; more where one core is too slow (docs/performance.md)."""
     load: bool = True
     """Load the model when the fleet comes up; false waits for a repository load."""
     share: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
@@ -128,10 +128,14 @@ class ModelSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _concurrency_fits_the_batch(self) -> ModelSpec:
-        """Requests beyond the batch wait, and more replicas would look idle as soon as the queue is gone."""
+    def _scaling_makes_sense(self) -> ModelSpec:
+        if self.scaling is None:
+            return self
+        if not self.load:
+            raise ValueError("a model that is not loaded has no load to scale on; remove load: false or scaling")
+        # Requests beyond the batch wait, and more replicas would look idle as soon as the queue is gone.
         batch = self.engine_args.get("max_num_seqs", self.engine_args.get("max-num-seqs"))
-        if self.scaling is not None and isinstance(batch, int) and self.scaling.concurrency > batch:
+        if isinstance(batch, int) and self.scaling.concurrency > batch:
             raise ValueError(
                 f"scaling.concurrency is {self.scaling.concurrency}, but engine_args.max_num_seqs lets only {batch} "
                 "requests of a replica run at once; lower the one or raise the other"
