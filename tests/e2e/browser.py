@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 #: The fleet and the browser share two cores.
 EXPECT_MS = 20_000
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 #: Where the pictures of the documentation are written, for example docs/images; nowhere without it.
 PICTURES = os.environ.get("TRITONFLEET_SCREENSHOTS")
 
@@ -63,10 +63,10 @@ class Visit:
         """Choose a part of the page in its navigation."""
         self.page.get_by_role("link", name=part).click()
 
-    def picture(self, name: str) -> None:
-        """Write a picture for the documentation, if asked to."""
+    def picture(self, name: str, *, whole: bool = False) -> None:
+        """Write a picture of the window, or the whole page, for the documentation, if asked to."""
         if PICTURES:
-            self.page.screenshot(path=Path(PICTURES) / f"console-{name}.png")
+            self.page.screenshot(path=Path(PICTURES) / f"console-{name}.png", full_page=whole)
 
     def check_accessible(self) -> None:
         """Fail for every rule of axe-core that the page breaks as it is now."""

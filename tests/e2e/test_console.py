@@ -447,7 +447,7 @@ def test_pictures_of_a_fleet_at_work(browser: Browser, demo_fleet: RunningFleet)
                     "aria-label", re.compile(r"llama2 [1-9]")
                 )
                 expect(page.locator("#memory table")).to_contain_text("weights")
-                seen.picture(f"overview-{theme}")
+                seen.picture(f"overview-{theme}", whole=True)
                 page.set_viewport_size(PHONE)
                 seen.check_fits()
                 if theme == "light":

@@ -6,7 +6,7 @@ Rates are made from the engines' own counters over the time between two samples,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +83,12 @@ class History:
 
 def _point(replicas: Sequence[tuple[Load | None, Load]], elapsed: float | None) -> Point:
     now = [load for _, load in replicas]
+    both = [(before or Load(), load) for before, load in replicas]
     tokens = firsts = seconds = None
     if elapsed is not None:
-        tokens = _sum(_growth(before and before.generated_tokens, load.generated_tokens) for before, load in replicas)
-        firsts = _sum(_growth(before and before.first_tokens, load.first_tokens) for before, load in replicas)
-        seconds = _sum(_growth(before and before.ttft_sum_seconds, load.ttft_sum_seconds) for before, load in replicas)
+        tokens = _sum(_growth(before.generated_tokens, load.generated_tokens) for before, load in both)
+        firsts = _sum(_growth(before.first_tokens, load.first_tokens) for before, load in both)
+        seconds = _sum(_growth(before.ttft_sum_seconds, load.ttft_sum_seconds) for before, load in both)
     return Point(
         running=_sum(load.running for load in now),
         waiting=_sum(load.waiting for load in now),
@@ -103,7 +104,7 @@ def _growth(before: float | None, now: float | None) -> float | None:
     return now - before if now >= before else now
 
 
-def _sum(values: Any) -> float | None:
+def _sum(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 

@@ -71,7 +71,7 @@ class SupervisorLink:
             raise Problem(
                 503,
                 "supervisor_away",
-                f"the fleet's supervisor does not answer ({err or type(err).__name__}); is the fleet stopping?",
+                f"the fleet's supervisor does not answer ({str(err) or type(err).__name__}); is the fleet stopping?",
                 retry_after_seconds=2.0,
             ) from err
         if response.status >= 400:
