@@ -37,8 +37,11 @@ from tritonfleet.supervisor.seats import Policy
 
 SHAPE = {"seconds": 80.0, "rate": 3.0, "shift_seconds": 20.0, "prompt_tokens": 256, "output_tokens": 64}
 REQUEST_SECONDS = 60.0
-PROMPTS = (16, 512, 1536)
+#: Tokens of the shortest prompt whose first token is timed; the longest is an option.
+SHORT = 16
 BATCHES = (1, 8, 32)
+#: Prompts are made of token ids below this; every model here has more.
+VOCABULARY = 1000
 #: A switch in this part is the sleep, the rest the wake (0.31 s and 0.74 s on an H200).
 SLEEP_PART = 0.3
 #: Time to end an engine for the next one, where no engine sleeps.
@@ -67,6 +70,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("share.json"), help="JSON result")
     parser.add_argument("--seconds", type=float, default=SHAPE["seconds"], help="length of the trace")
     parser.add_argument("--rate", type=float, default=SHAPE["rate"], help="requests per second")
+    parser.add_argument("--longest", type=int, default=1536, help="tokens of the longest prompt that is timed")
     parser.add_argument("--seed", type=int, default=1, help="seed of the trace")
     parser.add_argument("--up-seconds", type=float, default=0.0, help="time that `up` took, for the record")
     parser.add_argument("--compare", type=Path, nargs="+", help="results to put beside each other")
@@ -92,11 +96,11 @@ async def measure(options: argparse.Namespace) -> int:
     door = f"http://{status['doors']['openai']}"
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     async with aiohttp.ClientSession(door, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
-        speed = await measure_speed(session, ready[0], kv_tokens(options.fleet, ready[0]))
+        speed = await measure_speed(session, ready[0], options.longest, kv_tokens(options.fleet, ready[0]))
         result["speed"] = asdict(speed)
         write(options.out, result)
         if mode == "shared":
-            base = speed.overhead_seconds + speed.tpot(1) + PROMPTS[0] / speed.prefill_tokens_per_second
+            base = speed.overhead_seconds + speed.tpot(1) + SHORT / speed.prefill_tokens_per_second
             result["switch_seconds"] = await measure_switches(session, ready, base)
             say(f"switches without load: {[round(seconds, 2) for seconds in result['switch_seconds']]}")
             write(options.out, result)
@@ -161,7 +165,7 @@ async def send(session: aiohttp.ClientSession, request: Request, start: float, c
     sample = Sample(request.model, request.arrival_seconds, request.prompt_tokens, request.output_tokens)
     body = {
         "model": request.model,
-        "prompt": [chance.randrange(3, 30_000) for _ in range(request.prompt_tokens)],
+        "prompt": [chance.randrange(3, VOCABULARY) for _ in range(request.prompt_tokens)],
         "max_tokens": request.output_tokens,
         "ignore_eos": True,
         "temperature": 0,
@@ -188,7 +192,7 @@ async def send(session: aiohttp.ClientSession, request: Request, start: float, c
     return sample
 
 
-async def measure_speed(session: aiohttp.ClientSession, model: str, tokens: int) -> Speed:
+async def measure_speed(session: aiohttp.ClientSession, model: str, longest: int, tokens: int) -> Speed:
     """Return an engine's times as they are at the door: by prompt length, and by how many it answers at once."""
     chance = random.Random(3)
 
@@ -196,7 +200,7 @@ async def measure_speed(session: aiohttp.ClientSession, model: str, tokens: int)
         request = Request(0.0, model, prompt, output)
         return await asyncio.gather(*(send(session, request, time.monotonic(), chance) for _ in range(count)))
 
-    for prompt in (PROMPTS[0], PROMPTS[-1]):  # kernels are chosen and caches filled
+    for prompt in (SHORT, longest):  # kernels are chosen and caches filled
         failed = [sample.error for sample in await batch(2, prompt, 8) if sample.error]
         if failed:
             raise SystemExit(f"{model}: {failed[0]}")
@@ -206,11 +210,11 @@ async def measure_speed(session: aiohttp.ClientSession, model: str, tokens: int)
         paces = [(s.end - s.ttft) / (s.output_tokens - 1) for s in samples if s.end and s.ttft and not s.error]
         points.append((count, max(1e-6, statistics.median(paces))))
     ttfts = {}
-    for prompt in PROMPTS:
+    for prompt in (SHORT, longest):
         singles = [(await batch(1, prompt, 1))[0].ttft or 0.0 for _ in range(7)]
         ttfts[prompt] = statistics.median(singles)
-    slope = max(1e-7, (ttfts[PROMPTS[-1]] - ttfts[PROMPTS[0]]) / (PROMPTS[-1] - PROMPTS[0]))
-    overhead = max(0.0, ttfts[PROMPTS[0]] - points[0][1] - PROMPTS[0] * slope)
+    slope = max(1e-7, (ttfts[longest] - ttfts[SHORT]) / (longest - SHORT))
+    overhead = max(0.0, ttfts[SHORT] - points[0][1] - SHORT * slope)
     say(f"TPOT {[(count, round(pace * 1e3, 2)) for count, pace in points]} ms, TTFT {ttfts}")
     return Speed(tuple(points), 1 / slope, overhead, max_running=64, kv_tokens=tokens)
 
@@ -221,7 +225,7 @@ async def measure_switches(session: aiohttp.ClientSession, models: Sequence[str]
     times = []
     for index in range(3 * len(models)):
         await asyncio.sleep(1.0)  # the one that is awake has no work any more
-        request = Request(0.0, models[(index + 1) % len(models)], PROMPTS[0], 1)
+        request = Request(0.0, models[(index + 1) % len(models)], SHORT, 1)
         sample = await send(session, request, time.monotonic(), chance)
         if sample.ttft is not None:
             times.append(max(0.0, sample.ttft - base))

@@ -24,6 +24,7 @@ from tritonfleet.simulate.scenes import (
 )
 from tritonfleet.simulate.speeds import Times, estimate, read_times
 from tritonfleet.spec.sharing import ShareSpec
+from tritonfleet.supervisor import share
 from tritonfleet.supervisor.seats import Policy
 
 SHARED: list[dict[str, Any]] = [{"name": name, "share": "g"} for name in "abcd"]
@@ -156,6 +157,7 @@ def test_the_groups_own_settings_are_simulated() -> None:
     scene = planned_scene(found, plan(spec, found.facts, found.machine), {})
     assert scene.policies["g"].min_residency_seconds == 7
     assert scene.wait_seconds["g"] == 20
+    assert policy_of(spec, "g") == share.policy_of(spec.sharing("g"))
     changed = parse_policy("idle=1", policy_of(spec, "g"))
     assert (changed.min_residency_seconds, changed.idle_seconds) == (7, 1)
 
