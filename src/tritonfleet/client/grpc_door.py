@@ -41,6 +41,8 @@ _OPTIONS = [
 ]
 #: Makes Triton end a stream with the error's real status code instead of a message without one.
 _STREAM_METADATA = (("triton_grpc_error", "true"),)
+#: Names the model to a proxy, which does not look into messages; the cluster's routes go by it.
+MODEL_HEADER = "tritonfleet-model"
 #: What grpc says when there was no connection, and further when that is not because of what answered.
 _NO_CONNECTION = ("failed to connect", "resolving", "resolution")
 _NOBODY_THERE = ("refused", "resolving", "resolution", "timed out", "timeout", "unreachable", "no route")
@@ -95,7 +97,8 @@ class GrpcDoor:
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the responses to *request*; leaving the loop early cancels it in the engine."""
         message = infer_request(request, info)
-        call = self._stub.ModelStreamInfer(metadata=_STREAM_METADATA, timeout=timeout_seconds)
+        metadata = (*_STREAM_METADATA, *_model_metadata(request.model))
+        call = self._stub.ModelStreamInfer(metadata=metadata, timeout=timeout_seconds)
         sent = time.perf_counter()
         final = False
         try:
@@ -120,7 +123,7 @@ class GrpcDoor:
 
     async def _ask(self, method: Any, message: Any, model: str = "") -> Any:
         try:
-            return await method(message, timeout=INFORMATION_SECONDS)
+            return await method(message, metadata=_model_metadata(model), timeout=INFORMATION_SECONDS)
         except grpc.aio.AioRpcError as err:
             if err.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise Unreachable(
@@ -135,6 +138,11 @@ class GrpcDoor:
                 f"no complete answer from model {model!r} within {elapsed_seconds:.1f} s; give it longer with --timeout"
             )
         return to_error(self._address, code, details, model)
+
+
+def _model_metadata(model: str) -> tuple[tuple[str, str], ...]:
+    """Return the header that names *model*; a name that no header takes is left to the server to refuse."""
+    return ((MODEL_HEADER, model),) if model and model.isascii() and model.isprintable() else ()
 
 
 def infer_request(request: GenerateRequest, info: ModelInfo) -> Any:
