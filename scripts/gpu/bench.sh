@@ -32,6 +32,7 @@ reserve=25
 SECONDS=0
 left() { echo $((limit - reserve > SECONDS + 5 ? limit - reserve - SECONDS : 5)); }
 
+device=${DEVICE:-0} # two GPUs can take a piece each, with PORTS of their own
 engine_kind=${ENGINE:-vllm} # `fake` tries the script without a GPU
 export VLLM_USE_FLASHINFER_SAMPLER=0 HF_HUB_OFFLINE=1
 if [ -n "${PREFIX:-}" ]; then
@@ -53,7 +54,7 @@ read -r http grpc metrics openai <<< "$ports"
 
 # model NAME SOURCE MORE ARGS: a line of fleet.yaml
 model() {
-  local devices="[0]" args="load_format: dummy, enable_prefix_caching: false${4:+, $4}"
+  local devices="[$device]" args="load_format: dummy, enable_prefix_caching: false${4:+, $4}"
   [ "$engine_kind" = fake ] && devices=cpu args="tpot_ms: 5, ttft_ms: 50, max_running: 1024"
   echo "  - {name: $1, source: $2, engine: $engine_kind, devices: $devices, max_model_len: 2048, $3 engine_args: {$args}}"
 }
@@ -104,7 +105,7 @@ offline() { # SIZE STREAMS
   local budget=$(($(left) * 2 / 5))
   echo "== offline $1, at most $budget s"
   "$python" "$root/scripts/bench_gpu.py" --make-prompts "$work/prompts.json"
-  timeout -k 5 "$budget" "$engine_python" "$root/scripts/gpu/offline.py" --model "$work/$1" \
+  CUDA_VISIBLE_DEVICES=$device timeout -k 5 "$budget" "$engine_python" "$root/scripts/gpu/offline.py" --model "$work/$1" \
     --prompts "$work/prompts.json" --streams "$2" --out "$out/offline-$1.json" \
     --engine-args '{"max_num_seqs": 1024, "max_num_batched_tokens": 8192}' > "$out/offline-$1.log" 2>&1 \
     || echo "the offline part of $1 did not end well; the end of its log:" "$(tail -5 "$out/offline-$1.log")"
