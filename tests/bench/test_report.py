@@ -23,7 +23,7 @@ def test_markdown() -> None:
     lines = markdown(ROWS, GOALS, "Measured on a machine.").splitlines()
     assert lines[0] == "Measured on a machine."
     assert lines[4].startswith("| 1 | engine | 20.0 |  | 10.0 ms |")
-    assert lines[5].startswith("| 1 | grpc | 18.2 | 0.909 (0.909 to 0.909) | 12.0 ms | 12.0 ms | +2.00 ms")
+    assert lines[5].startswith("| 1 | grpc | 18.2 | 0.909 (0.909 to 0.909) | 12.0 ms | 12.0 ms | 12.0 ms | +2.00 ms")
     assert "- **missed**: grpc, 1 stream: 0.909 of the engine's tokens/s (goal >= 0.95)" in lines
     assert "- met: grpc, 1 stream: TTFT p50 +2.00 ms (goal <= +5 ms)" in lines
 
@@ -42,7 +42,12 @@ def test_json_holds_every_sample() -> None:
     """The JSON result can be worked on again."""
     data = json.loads(json.dumps(to_json(ROWS, GOALS, TURNS, {"cores": 2})))
     assert data["about"] == {"cores": 2}
-    assert data["turns"][0]["samples"][0] == {"ttft_seconds": 0.01, "latency_seconds": 1.0, "output_tokens": 10}
+    assert data["turns"][0]["samples"][0] == {
+        "ttft_seconds": 0.01,
+        "latency_seconds": 1.0,
+        "output_tokens": 10,
+        "gaps_seconds": [],
+    }
     assert data["rows"][1]["ratio"]["value"] == pytest.approx(1 / 1.1)
 
 

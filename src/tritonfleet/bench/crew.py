@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, count, islice
 from multiprocessing.connection import Connection, wait
@@ -62,6 +64,8 @@ class Closed:
     """Requests of all streams together."""
     seconds: float | None = None
     """No request is sent after this time; at least one of the two limits is needed."""
+    ramp_seconds: float = 0.0
+    """Time over which the streams begin one after the other; 0 lets all begin at once."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,13 @@ class Crew:
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
         self._sent = 0
+        self.started_at = 0.0
+        """When the last load began, on the monotonic clock."""
         for number in range(processes):
             mine, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs,), name=f"load-{number}", daemon=True)
-            process.start()
+            with _without_interrupts():
+                process.start()
             theirs.close()
             self._pipes.append(mine)
             self._processes.append(process)
@@ -127,10 +134,14 @@ class Crew:
         Raises FleetError if a process dies.
         """
         shares = split(load, len(self._pipes))
-        start_at = time.monotonic() + HEAD_START_SECONDS
+        start_at = self.started_at = time.monotonic() + HEAD_START_SECONDS
         running = {}
         for place, share in enumerate(shares):
-            self._pipes[place].send(_Order(work, share, self._sent + place, len(shares), start_at))
+            order = _Order(work, share, self._sent + place, len(shares), start_at)
+            try:
+                self._pipes[place].send(order)
+            except OSError as err:
+                raise self._dead(place) from err
             running[self._pipes[place]] = place
         self._sent += max(map(_requests, shares)) * len(shares)
         end = start_at
@@ -160,9 +171,12 @@ class Crew:
         try:
             return pipe.recv()
         except (EOFError, OSError) as err:
-            process = self._processes[place]
-            process.join(timeout=_END_SECONDS)
-            raise FleetError(f"the load generator {process.name} died (exit code {process.exitcode})") from err
+            raise self._dead(place) from err
+
+    def _dead(self, place: int) -> FleetError:
+        process = self._processes[place]
+        process.join(timeout=_END_SECONDS)
+        return FleetError(f"the load generator {process.name} died (exit code {process.exitcode})")
 
 
 def split(load: Closed | Open, processes: int) -> list[Closed | Open]:
@@ -173,7 +187,7 @@ def split(load: Closed | Open, processes: int) -> list[Closed | Open]:
     limit = load.streams if load.requests is None else min(load.streams, load.requests)
     streams = _shares(limit, processes)
     requests = _shares_like(load.requests, streams)
-    return [Closed(mine, some, load.seconds) for mine, some in zip(streams, requests, strict=True)]
+    return [Closed(mine, some, load.seconds, load.ramp_seconds) for mine, some in zip(streams, requests, strict=True)]
 
 
 def _shares(total: int, parts: int) -> list[int]:
@@ -197,9 +211,20 @@ def _requests(load: Closed | Open) -> int:
     return len(load.arrivals) if isinstance(load, Open) else load.requests or 1_000_000
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that start meanwhile ignore Ctrl-C: it goes to all of a terminal, and they end with their pipe."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(pipe: Connection) -> None:
-    # Ctrl-C goes to all processes of the terminal; this one ends when its parent closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -274,15 +299,16 @@ class _Share:
         await _sleep_until(self._order.start_at)
         stop_at = self._order.start_at + load.seconds if load.seconds is not None else float("inf")
 
-        async def stream() -> None:
+        async def stream(place: int) -> None:
+            await asyncio.sleep(load.ramp_seconds * place / load.streams)
             for number, prompt in numbers:
                 await self._send(number, prompt)
                 if time.monotonic() >= stop_at:
                     return
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(load.streams):
-                group.create_task(stream())
+            for place in range(load.streams):
+                group.create_task(stream(place))
 
     async def _open(self, load: Open) -> None:
         requests = list(self._numbers(len(load.arrivals)))

@@ -9,6 +9,7 @@ import typer
 
 import tritonfleet
 from tritonfleet.cli import (
+    bench,
     client,
     console,
     deploy,
@@ -35,6 +36,7 @@ app.command()(fleet.down)
 app.command()(fleet.status)
 app.command()(fleet.logs)
 app.command()(client.client)
+app.command()(bench.bench)
 app.command()(console.console)
 app.command()(plan.plan)
 app.command()(simulate.trace)
