@@ -59,6 +59,8 @@ class Seen:
     model: str
     tensors: dict[str, Any]
     request_id: str = ""
+    model_header: str = ""
+    """The model as a gRPC call's metadata names it."""
 
 
 def default_models() -> dict[str, FakeModel]:
@@ -158,7 +160,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: N802
         async for request in requests:
-            seen = Seen(request.model_name, _tensors(request), request.id)
+            header = str(dict(context.invocation_metadata()).get("tritonfleet-model", ""))
+            seen = Seen(request.model_name, _tensors(request), request.id, header)
             unknown = set(seen.tensors) - set(self.models[request.model_name].inputs)
             try:
                 if unknown:

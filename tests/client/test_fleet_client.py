@@ -36,6 +36,12 @@ async def test_whole_answer(address: Address, triton: FakeTriton, stream: bool) 
     assert triton.seen[0].tensors["sampling_parameters"] == '{"max_tokens": 8}'
 
 
+async def test_a_grpc_call_names_its_model_to_proxies(triton: FakeTriton) -> None:
+    async with FleetClient(f"grpc://127.0.0.1:{triton.grpc_port}") as client:
+        await client.generate(GenerateRequest("llama2", "a"))
+    assert triton.seen[0].model_header == "llama2"
+
+
 async def test_ttft_only_when_streaming(address: Address) -> None:
     """Time to first token is known of a streamed answer, and not made up for a whole one."""
     async with FleetClient(address) as client:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.deploy.helm.charts import CASES, CHART, Json, of_kind, render_case
+from tritonfleet.client.grpc_door import MODEL_HEADER
 
 pytestmark = pytest.mark.deploy
 
@@ -70,7 +71,7 @@ def test_each_model_leads_to_its_pool() -> None:
         grpc = route("eks", "GRPCRoute", model)
         assert backends(grpc) == {(f"guide-{model}", 8001)}
         for match in grpc["spec"]["rules"][0]["matches"]:
-            assert match["headers"] == [{"type": "Exact", "name": "tritonfleet-model", "value": model}]
+            assert match["headers"] == [{"type": "Exact", "name": MODEL_HEADER, "value": model}]
 
 
 def test_openai_requests_go_to_the_door_of_several_pools_and_to_the_pod_of_one() -> None:
