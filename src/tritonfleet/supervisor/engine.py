@@ -29,6 +29,7 @@ START_PROBE_SECONDS = 0.2
 PROBE_TIMEOUT_SECONDS = 1.0
 #: An engine that answers with an error (its core died) is given this many probes to end by itself.
 SICK_PROBES = 2
+_LAST_WORDS = "; its last words"
 
 
 class Turnstile(Protocol):
@@ -212,7 +213,7 @@ class Engine:
             reason = await self._run_program(command.result()) if await self._unless_unwanted(command) else None
             return reason
         finally:
-            self._turnstile.left(reason or "it was stopped")
+            self._turnstile.left((reason or "it was stopped").partition(_LAST_WORDS)[0])
 
     async def _run_program(self, command: Command) -> str | None:
         if self.endpoint.uds:
@@ -286,9 +287,7 @@ class Engine:
     @staticmethod
     def _with_log(program: Program, reason: str) -> str:
         lines = program.last_lines()
-        return (
-            f"{reason}; its last words ({program.log_path}):\n{lines}" if lines else f"{reason}; see {program.log_path}"
-        )
+        return f"{reason}{_LAST_WORDS} ({program.log_path}):\n{lines}" if lines else f"{reason}; see {program.log_path}"
 
     async def _probe(self, started: float) -> str:
         """Wait for ready, then watch; return what is wrong with the engine."""
