@@ -21,6 +21,7 @@ class Pod:
     """One replica and its process."""
 
     name: str
+    model: str
     http: int
     grpc: int
     openai: int
@@ -36,8 +37,12 @@ class Pod:
         return self.ready_at is not None and not self.terminating
 
     async def wait_ready(self, session: aiohttp.ClientSession, now: Any) -> None:
-        """Return once the gateway and Triton both say that they are ready; raise RuntimeError if the fleet ended."""
-        urls = (f"http://127.0.0.1:{self.openai}/health", f"http://127.0.0.1:{self.http}/v2/health/ready")
+        """Return once the model is ready at both doors; raise RuntimeError if the fleet ended.
+
+        Triton itself is ready long before its model is.
+        """
+        triton = f"http://127.0.0.1:{self.http}/v2/models/{self.model}/ready"
+        urls = (f"http://127.0.0.1:{self.openai}/health", triton)
         while True:
             if self.process.returncode is not None:
                 raise RuntimeError(f"{self.name} ended: {self.log.read_text(errors='replace')[-2000:]}")
@@ -88,7 +93,7 @@ class Template:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
-        return Pod(name, http, grpc, openai, log, process, asked_at=now)
+        return Pod(name, spec["models"][0]["name"], http, grpc, openai, log, process, asked_at=now)
 
     def give_back(self, pod: Pod) -> None:
         """Let another pod have the ports of one that has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tritonfleet.scaling.queries import Place, in_flight, kv_cache
+from tritonfleet.metrics.table import SERIES
+from tritonfleet.scaling.queries import ASKED_FOR, AVAILABLE, Place, in_flight, kv_cache
 
 pytestmark = [
     pytest.mark.deploy,
@@ -157,3 +159,10 @@ def run(folder: Path, tests: list[dict[str, Any]]) -> subprocess.CompletedProces
     return subprocess.run(
         ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def test_every_metric_is_in_the_table() -> None:
+    """What a query names is what the fleet's page has, but for kube-state-metrics' two."""
+    place = Place("shop", "chat", "pool1", "llm", "shop-pool1", shared=True)
+    names = set(re.findall(r"([a-z][a-z0-9_:]*)\{", in_flight(place) + kv_cache(place) + in_flight(PLACE)))
+    assert names - SERIES.keys() == {AVAILABLE, ASKED_FOR}
