@@ -28,6 +28,28 @@ def folder(path: Path, **keys: Any) -> Path:
     return path
 
 
+def test_a_remote_gguf_file_is_not_fetched_for_the_plan(tmp_path: Path) -> None:
+    """Nothing is asked: no network is needed to know that nothing is known."""
+    spec = FleetSpec(
+        models=(model(source="hf://org/name/m.gguf"), model(name="b", engine="llamacpp", source="s3://x/y"))
+    )
+    found = gather_facts(spec, base=tmp_path, cache=tmp_path, environ={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert all(facts.architecture is None and not facts.unknown for facts in found.values())
+
+
+def test_a_model_that_cannot_be_computed_is_unknown_to_the_lenient(tmp_path: Path) -> None:
+    """A source that is not there is an error all the same."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "config.json").write_text('{"model_type": "mamba", "state_size": 16}')
+    places: dict[str, Any] = {"base": tmp_path, "cache": tmp_path, "environ": {}}
+    spec = FleetSpec(models=(model(),))
+    assert "config.json" in gather_facts(spec, **places, lenient=True)["a"].unknown
+    with pytest.raises(SourceError):
+        gather_facts(spec, **places)
+    with pytest.raises(SourceError, match="there is no folder"):
+        gather_facts(FleetSpec(models=(model(source="./y"),)), **places, lenient=True)
+
+
 def test_a_gguf_file_and_the_fake_engine_have_no_shape(tmp_path: Path) -> None:
     """Their memory is not computed."""
     file = tmp_path / "m.gguf"

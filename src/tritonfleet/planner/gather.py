@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tritonfleet.errors import SourceError
 from tritonfleet.planner.facts import ModelFacts, read_facts
-from tritonfleet.sources import resolve_source
-from tritonfleet.spec.models import FleetSpec
+from tritonfleet.progress import Progress, silent
+from tritonfleet.sources import Want, resolve_source
+from tritonfleet.sources.model import NoConfig
+from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 
 def gather_facts(
@@ -19,17 +21,26 @@ def gather_facts(
     environ: Mapping[str, str],
     weights: bool = False,
     lenient: bool = False,
+    progress: Progress = silent,
 ) -> dict[str, ModelFacts]:
     """Return the facts of every model of *spec*; remote sources are asked for their small files only.
 
     With *weights* whole models are fetched, whose headers make the sizes exact. Raises SourceError naming the model:
-    for a source that is not there, and for a model whose memory cannot be computed unless *lenient*.
+    for a source that cannot be read, and unless *lenient* for a model whose memory cannot be computed.
     """
-    facts = {}
+    facts: dict[str, ModelFacts] = {}
     for model in spec.models:
-        found = resolve_source(
-            model.source, base=base, cache=cache, environ=environ, want="model" if weights else "metadata"
-        )
+        if not weights and _plans_itself(model):
+            facts[model.name] = ModelFacts(None)
+            continue
+        want: Want = "model" if weights else "metadata"
+        try:
+            found = resolve_source(model.source, base=base, cache=cache, environ=environ, want=want, progress=progress)
+        except NoConfig as err:  # a remote one may hold a .gguf file alone, which the small files do not tell
+            if not lenient or "://" not in model.source:
+                raise
+            facts[model.name] = ModelFacts(None, unknown=str(err))
+            continue
         try:
             facts[model.name] = read_facts(model, found.path)
         except SourceError as err:
@@ -37,3 +48,8 @@ def gather_facts(
                 raise
             facts[model.name] = ModelFacts(None, unknown=str(err))
     return facts
+
+
+def _plans_itself(model: ModelSpec) -> bool:
+    """Say whether *model* is a remote one of which the small files tell nothing: a .gguf file is all there is."""
+    return "://" in model.source and (model.engine == "llamacpp" or ".gguf" in model.source)

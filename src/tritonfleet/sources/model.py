@@ -61,6 +61,10 @@ class ResolvedModel:
     """Chat template; empty for adapters and .gguf files."""
 
 
+class NoConfig(SourceError):
+    """The source is there, and holds no config.json; a .gguf file may be all that it holds."""
+
+
 def require(folder: Path, source: str, want: Want) -> None:
     """Raise SourceError, saying what is missing, unless *folder* holds what is wanted."""
     if want == "adapter":
@@ -70,7 +74,7 @@ def require(folder: Path, source: str, want: Want) -> None:
                 "name the folder that PEFT's save_pretrained wrote"
             )
     elif not any((folder / name).is_file() for name in CONFIG_FILES):
-        raise SourceError(f"{source}: {folder} has no config.json, so it is no model{_config_elsewhere(folder)}")
+        raise NoConfig(f"{source}: {folder} has no config.json, so it is no model{_config_elsewhere(folder)}")
     if want != "metadata":
         _require_weights(folder, source)
 

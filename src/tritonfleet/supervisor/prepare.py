@@ -107,7 +107,7 @@ def prepare(
     """
     check_installed(spec)
     machine, my_cores = machine or machine_here(free=True), cores()
-    facts = gather_facts(spec, base=base, cache=cache, environ=environ, lenient=True)
+    facts = gather_facts(spec, base=base, cache=cache, environ=environ, lenient=True, progress=progress)
     placement = place(spec, facts, machine, my_cores, ignore_plan=ignore_plan)
     _tell(placement)
     on_cpu = {entry.model: not entry.gpus for entry in placement.places}
