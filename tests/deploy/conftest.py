@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-#: Folder, and the package without which its modules cannot be imported.
-NEEDS = {"helm": "helm_python"}
+#: Folder or module, and the package without which it cannot be imported.
+NEEDS = {"helm": "helm_python", "test_pods.py": "helm_python"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out a folder whose package is missing, unless the deployment tests were asked for: then it must show."""
+    """Leave out what cannot be imported because its package is missing, unless the deployment tests were asked for: then it must show."""
     package = NEEDS.get(collection_path.name)
     asked = config.getoption("markexpr") == "deploy"
     return True if package and not asked and find_spec(package) is None else None

@@ -16,10 +16,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.e2e.conftest import free_ports
 from tritonfleet.deploy.door import Directory, DoorModel, read_table, routes_of
 from tritonfleet.errors import UsageError
 
-PORT = 21210
 LLAMA = DoorModel("llama2", "guide-llama2-pods", 9000, ("legal",), 4096)
 
 
@@ -120,9 +120,10 @@ async def door(folder: Path, *, llama: int, mistral: int) -> AsyncIterator[str]:
         {"model": "mistral7b", "service": "127.0.0.1", "port": mistral},
     ]
     table.write_text(json.dumps({"fleet": "guide", "models": models}))
-    argv = ["-m", "tritonfleet.deploy.door", str(table), "--host", "127.0.0.1", "--port", str(PORT)]
+    (port,) = free_ports(1)
+    argv = ["-m", "tritonfleet.deploy.door", str(table), "--host", "127.0.0.1", "--port", str(port)]
     process = await asyncio.create_subprocess_exec(sys.executable, *argv, "--keys", str(folder / "keys.json"))
-    url = f"http://127.0.0.1:{PORT}"
+    url = f"http://127.0.0.1:{port}"
     try:
         await ready(url)
         yield url
