@@ -47,8 +47,8 @@ not those of the requests: Triton books a request as done when the backend takes
   passes through under its own name. Older releases of vLLM get the newer names.
 - Left out: `python_*`, and the `_created` times.
 - **What is not known is absent, never zero.** The series of an engine that hangs, starts or died are not on the page,
-  and `tritonfleet_scrape_up` is 0 for it. It is absent for a model that is not loaded. `tritonfleet_scrape_part_up`
-  tells the same of Triton, the GPUs and the supervisor.
+  and `tritonfleet_scrape_up` is 0 for it. It is absent for a model that is not loaded, or whose engine ended to
+  sleep. `tritonfleet_scrape_part_up` tells the same of Triton, the GPUs and the supervisor.
 
 Engines are read side by side when somebody asks for the page, each with a second to answer. Scrapers that come within
 half a second get the same page. The supervisor's log says once which engine cannot be read, and why.

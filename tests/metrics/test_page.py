@@ -143,6 +143,18 @@ async def test_an_engine_that_does_not_run_is_not_asked(stage: Stage) -> None:
     assert value(text, "tritonfleet_replica_state", replica="2", state="ready") == 0
 
 
+async def test_an_engine_that_sleeps_is_asked_and_not_missed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    sleeping, ended = await stage.model("llama2", replicas=2)
+    sleeping.state, ended.state = "asleep", "asleep"
+    ended.status = 503
+    async with stage.page() as page:
+        text = await page.text()
+    assert {labels["replica"] for _, labels, _ in samples(text, "vllm:num_requests_running")} == {"0"}
+    assert {labels["replica"]: up for _, labels, up in samples(text, "tritonfleet_scrape_up")} == {"0": 1}
+    assert value(text, "tritonfleet_replica_state", replica="1", state="asleep") == 1
+    assert "llama2" not in caplog.text
+
+
 async def test_scrapers_share_one_recent_page(stage: Stage) -> None:
     [engine] = await stage.model("llama2")
     now = 100.0

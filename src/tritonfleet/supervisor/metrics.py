@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 
 #: A page that is not older than this serves the next scraper as well.
 SHARED_SECONDS = 0.5
-#: States in which an engine can tell its metrics.
-_TELLING: tuple[ModelState, ...] = ("ready", "draining")
+#: States in which an engine can tell its metrics; one that is asleep may have ended to free its memory.
+_TELLING: tuple[ModelState, ...] = ("ready", "draining", "asleep")
+#: States in which an engine that tells nothing is as it should be.
+_QUIET: tuple[ModelState, ...] = ("stopped", "asleep")
 #: Triton's metrics port has what NVIDIA's backend would tell beside them, which the engines tell better.
 _BRIDGE = "tritonfleet_bridge_"
 _TRITON = "triton"
@@ -109,9 +111,11 @@ class MetricsPage:
         )
         took = self._clock() - started
         read = dict(zip(engines, pages, strict=True))
+        asleep = {(m.model, r.replica) for m in status.models for r in m.replicas if r.state == "asleep"}
         page = Page()
         for key, found in [*read.items(), (_TRITON, bridge)]:
-            self._note(key, found)
+            if key not in asleep:
+                self._note(key, found)
             if not isinstance(found, Unreadable):
                 page.add(found)
         parts = {"supervisor": True, _TRITON: not isinstance(bridge, Unreadable)}
@@ -194,19 +198,14 @@ def _targets(
 def _scrape_text(
     status: FleetStatus, pools: Mapping[str, str], read: Mapping[tuple[str, int], Sequence[Family] | Unreadable]
 ) -> str:
-    """Tell which engines could be read; one that is stopped on purpose is not asked and not told of."""
-    return family(
-        "tritonfleet_scrape_up",
-        [
-            (
-                (status.fleet, *replica_labels(model, replica, pools).values()),
-                not isinstance(read.get((model.model, replica.replica), Unreadable()), Unreadable),
-            )
-            for model in status.models
-            for replica in model.replicas
-            if replica.state != "stopped"
-        ],
-    )
+    """Tell which engines could be read; one that is stopped or asleep on purpose is not missing."""
+    told = []
+    for model in status.models:
+        for replica in model.replicas:
+            well = not isinstance(read.get((model.model, replica.replica), Unreadable()), Unreadable)
+            if well or replica.state not in _QUIET:
+                told.append(((status.fleet, *replica_labels(model, replica, pools).values()), well))
+    return family("tritonfleet_scrape_up", told)
 
 
 def _shown(key: object) -> str:
