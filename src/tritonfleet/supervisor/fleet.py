@@ -111,12 +111,12 @@ class Fleet:
         return unit.route(ready_only=False)
 
     def release(self, model: str) -> None:
-        """Give one bridge instance's hold back; with the last one the engines stop."""
+        """Give one bridge instance's hold back; after the last one the engines finish their requests and stop."""
         unit = self.unit(model)
         unit.holds = max(0, unit.holds - 1)
         if unit.holds == 0 and not self._stopping.is_set() and self._triton.ready:
             unit.wanted = False
-            self._run(unit.stop(), f"stop {model}")
+            self._run(self._retire(unit), f"stop {model}")
         self._notify()
 
     def load(self, model: str) -> None:
@@ -138,7 +138,10 @@ class Fleet:
         unit.wanted = False
         unit.load_error = ""
         # The bridge gives the engines back when Triton has unloaded the model; before that, nobody holds them.
-        self._run(self._unload(unit) if unit.holds else unit.stop(), f"unload {model}")
+        self._run(self._unload(unit) if unit.holds else self._retire(unit), f"unload {model}")
+
+    def _retire(self, unit: ModelUnit) -> Coroutine[Any, Any, None]:
+        return unit.retire(self._spec.lifecycle.drain_seconds, self._notify)
 
     async def sleep(self, model: str) -> None:
         """Put *model* of a share group to sleep once its requests have ended; its next request wakes it."""

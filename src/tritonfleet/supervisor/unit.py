@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from tritonfleet.engines.base import EngineAdapter
 from tritonfleet.errors import EngineFailed
@@ -18,6 +19,10 @@ from tritonfleet.wire import LeaseNeed, ModelState, ModelStatus, ReplicaStatus, 
 _BEST_FIRST: tuple[ModelState, ...] = ("ready", "starting", "restarting", "draining", "stopping", "failed", "stopped")
 #: States of a model whose requests are answered, if only after a while.
 SERVING: tuple[ModelState, ...] = ("ready", "asleep")
+
+#: Engines are idle when they say so in this many looks in a row: a request may be on its way from a door.
+IDLE_LOOKS = 2
+IDLE_SECONDS = 0.2
 
 
 class ModelUnit:
@@ -48,6 +53,8 @@ class ModelUnit:
         """Bridge instances that hold it; the engines stop with the last release."""
         self.load_error = ""
         """Why Triton did not load it."""
+        self._retiring = False
+        """Whether its engines stop once their requests have ended."""
 
     @property
     def name(self) -> str:
@@ -59,6 +66,8 @@ class ModelUnit:
         """State of the best replica; failed also when only Triton failed to load it."""
         states = {engine.state for engine in self.engines}
         best: ModelState = self._turn_state or next(state for state in _BEST_FIRST if state in states)
+        if best in SERVING and self._retiring:
+            return "draining"
         return "failed" if best in SERVING and self.load_error else best
 
     @property
@@ -116,6 +125,35 @@ class ModelUnit:
         """Every replica's counts as last read."""
         return tuple(self._loads)
 
+    async def retire(self, drain_seconds: float, changed: Callable[[], None]) -> None:
+        """Stop all replicas once their requests have ended, at the latest after *drain_seconds*.
+
+        Meanwhile the OpenAI door sends no new ones; *changed* is called when that begins. A model that is wanted again
+        stays.
+        """
+        self._retiring = True
+        changed()
+        try:
+            await self._until_idle(time.monotonic() + drain_seconds)
+        finally:
+            self._retiring = False
+        if not self.wanted:
+            await self.stop()
+        changed()
+
+    async def _until_idle(self, deadline: float) -> None:
+        idle = 0
+        while idle < IDLE_LOOKS and time.monotonic() < deadline and not self.wanted:
+            await self.read_load()
+            # An engine that serves and does not tell its requests may have some.
+            busy = any(
+                load.running is None or load.running + (load.waiting or 0) > 0
+                for engine, load in zip(self.engines, self._loads, strict=True)
+                if engine.ready
+            )
+            idle = 0 if busy else idle + 1
+            await asyncio.sleep(IDLE_SECONDS)
+
     async def stop(self) -> None:
         """Stop all replicas."""
         await asyncio.gather(*(engine.stop() for engine in self.engines))
@@ -144,6 +182,8 @@ class ModelUnit:
         )
 
     def _serves(self, engine: Engine) -> bool:
+        if self._retiring:
+            return False
         return self.share.serves(self.name) if self.share is not None else engine.ready
 
     @property
