@@ -12,7 +12,7 @@ NEEDS = {"helm": "helm_python", "test_pods.py": "helm_python"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what cannot be imported because its package is missing, unless the deployment tests were asked for: then it must show."""
+    """Leave out what lacks its package, unless the deployment tests were asked for: then that must show."""
     package = NEEDS.get(collection_path.name)
     asked = config.getoption("markexpr") == "deploy"
     return True if package and not asked and find_spec(package) is None else None

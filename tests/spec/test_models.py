@@ -54,7 +54,7 @@ def test_every_default_is_pinned() -> None:
             "sglang": "auto",
             "llamacpp": "auto",
         },
-        "repository": {"include": (), "load": "all"},
+        "repository": {"include": (), "load": "all", "api": "open"},
         "gateway": {
             "workers": "auto",
             "keys": "auto",

@@ -55,7 +55,10 @@ def cluster_spec(spec: FleetSpec) -> ClusterFleet:
         notes.append(f"{', '.join(on_cpu)}: vLLM on the CPU needs the image of the Dockerfile's target cpu (image.cpu)")
     models = tuple(_cluster_model(model, pools[model.name], alone=_alone(model, spec)) for model in spec.models)
     replicas = {pools[model.name]: model.replicas if _alone(model, spec) else 1 for model in spec.models}
-    changed = spec.model_copy(update={"models": models, "doors": CLUSTER_DOORS, "runtimes": RuntimeChoice()})
+    # Whoever loads a model runs code in the pod; here the fleet alone does.
+    repository = spec.repository.model_copy(update={"api": "closed"})
+    kept = {"models": models, "doors": CLUSTER_DOORS, "runtimes": RuntimeChoice(), "repository": repository}
+    changed = spec.model_copy(update=kept)
     return ClusterFleet(changed, replicas, tuple(notes))
 
 

@@ -204,6 +204,8 @@ class RepositorySpec(Section):
     """Folders or s3:// addresses in Triton's repository layout, NVIDIA vLLM models and ordinary models alike."""
     load: Literal["all"] | Names = "all"
     """Models of those repositories to load when the fleet comes up."""
+    api: Literal["open", "closed"] = "open"
+    """Triton's repository, trace, logging and shared-memory APIs: open to clients, or closed to all but the fleet."""
 
 
 class GatewaySpec(Section):

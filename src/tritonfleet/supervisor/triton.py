@@ -20,6 +20,10 @@ from tritonfleet.spec.models import Doors
 #: Loading waits for the engine, so the HTTP client itself sets no deadline; the engine's start has one.
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
+#: Triton's groups of APIs that manage a server; loading a model is running its code.
+ADMIN_APIS = ("model-repository", "trace", "logging", "shared-memory")
+#: Header with the key that they ask for where they are closed.
+ADMIN_HEADER = "tritonfleet-admin"
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ def command(
     shm_prefix: str,
     drain_seconds: float,
     tracing: Sequence[str] = (),
+    admin_key: str | None = None,
 ) -> tuple[str, ...]:
     """Return tritonserver's command line: explicit mode, no model at the start, our backend folder.
 
-    *tracing* are values of --trace-config.
+    *tracing* are values of --trace-config; with *admin_key* the APIs that manage the server ask for it.
     """
+    restricted = f"{','.join(ADMIN_APIS)}:{ADMIN_HEADER}={admin_key}"
     return (
         str(runtime.executable),
         *(f"--model-repository={repository}" for repository in repositories),
@@ -62,6 +68,7 @@ def command(
         f"--metrics-port={doors.metrics.port}",
         f"--exit-timeout-secs={max(1, round(drain_seconds))}",
         *(f"--trace-config={setting}" for setting in tracing),
+        *((f"--http-restricted-api={restricted}", f"--grpc-restricted-protocol={restricted}") if admin_key else ()),
     )
 
 
@@ -73,13 +80,15 @@ def reachable(host: str) -> str:
 class TritonHttp:
     """The few routes of Triton's HTTP API that the supervisor uses."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, admin_key: str | None = None) -> None:
         self._base = f"http://{reachable(host)}:{port}/v2"
+        self._headers = {ADMIN_HEADER: admin_key} if admin_key else {}
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
+            connector = aiohttp.TCPConnector(force_close=True, limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self._session
 
     async def live(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -48,7 +49,8 @@ class TritonServer:
         self.state: ModelState = "stopped"
         self.reason = ""
         self.restarts = 0
-        self.http = TritonHttp(spec.doors.http.host, spec.doors.http.port)
+        self._admin_key = secrets.token_hex(16) if spec.repository.api == "closed" else None
+        self.http = TritonHttp(spec.doors.http.host, spec.doors.http.port, self._admin_key)
         self._runtime = runtime
         self._spec = spec
         self._repositories = tuple(repositories)
@@ -139,6 +141,7 @@ class TritonServer:
                 shm_prefix=self._shm_prefix,
                 drain_seconds=lifecycle.drain_seconds,
                 tracing=triton_settings(self._spec),
+                admin_key=self._admin_key,
             ),
             env={
                 **self._runtime.env,

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import yaml
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.deploy.fleets import rendered
 from tests.deploy.helm.charts import Json, of_kind, render
@@ -168,6 +170,19 @@ def test_the_routes_lead_to_paths_that_triton_has(manifests: str, pods: dict[str
                 assert answer.status_code != 404, path
             else:
                 assert httpx.get(f"{url}{path}", timeout=30).status_code == 200, path
+
+
+def test_clients_cannot_manage_triton(pods: dict[str, Running]) -> None:
+    """The fleet did load its models by the same API, with a key that it keeps to itself."""
+    url = f"http://127.0.0.1:{pods['llama2'].ports['http']}/v2"
+    for path in ("repository/index", "repository/models/llama2/unload", "trace/setting", "logging"):
+        assert httpx.post(f"{url}/{path}", json={}, timeout=30).status_code == 403, path
+    assert httpx.get(f"{url}/systemsharedmemory/status", timeout=30).status_code == 403
+    with grpc.insecure_channel(f"127.0.0.1:{pods['llama2'].ports['grpc']}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        assert stub.ModelReady(service_pb2.ModelReadyRequest(name="llama2")).ready
+        with pytest.raises(grpc.RpcError, match="restricted"):
+            stub.RepositoryIndex(service_pb2.RepositoryIndexRequest())
 
 
 def test_prometheus_gets_the_fleets_page_with_the_pools_name(pods: dict[str, Running]) -> None:
