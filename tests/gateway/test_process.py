@@ -32,6 +32,7 @@ OPTIONS = st.builds(
     keys=st.none() | st.just("/state/keys.json"),
     max_running=st.integers(1, 10**6),
     max_wait_seconds=st.floats(0.1, 1e4),
+    hold_seconds=st.floats(0, 1e4),
     drain_seconds=st.floats(0.1, 1e4),
 )
 

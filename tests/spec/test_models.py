@@ -61,6 +61,7 @@ def test_every_default_is_pinned() -> None:
             "max_running": 1024,
             "max_waiting": 1024,
             "max_wait_seconds": 60.0,
+            "hold_seconds": 0.0,
             "max_body_bytes": 64 * 2**20,
             "max_held_bytes": 2**30,
             "header_seconds": 15.0,

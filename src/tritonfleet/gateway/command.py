@@ -40,6 +40,7 @@ class GatewayOptions:
     max_running: int = 1024
     max_waiting: int = 1024
     max_wait_seconds: float = 60.0
+    hold_seconds: float = 0.0
     max_body_bytes: int = 64 * 2**20
     max_held_bytes: int = 2**30
     header_seconds: float = 15.0
@@ -85,6 +86,7 @@ def options_of(
         max_running=spec.max_running,
         max_waiting=spec.max_waiting,
         max_wait_seconds=spec.max_wait_seconds,
+        hold_seconds=spec.hold_seconds,
         max_body_bytes=spec.max_body_bytes,
         max_held_bytes=spec.max_held_bytes,
         header_seconds=spec.header_seconds,
@@ -140,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         "max_running": (_count, "requests at one engine at once; others wait here"),
         "max_waiting": (_count, "requests of one model that may wait here; others get 429"),
         "max_wait_seconds": (_seconds, "longest wait before a request gets 429"),
+        "hold_seconds": (_maybe_seconds, "longest wait for a model that has no replica; 0 answers at once"),
         "max_body_bytes": (_count, "largest request body"),
         "max_held_bytes": (_count, "bytes of all request bodies that are held at once, in each worker"),
         "header_seconds": (_seconds, "longest time for a request's headers to come"),
@@ -159,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is less than 1")
+    return value
+
+
+def _maybe_seconds(text: str) -> float:
+    if not (value := float(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 0")
     return value
 
 

@@ -60,14 +60,17 @@ class Core:
         for line in self._lines.values():
             line.advance()
 
-    def find(self, name: str, caller: Caller) -> Target:
-        """Return what a request's ``model`` means; raise Problem (400, 403, 404, 503)."""
+    def find(self, name: str, caller: Caller, *, holds: bool = False) -> Target:
+        """Return what a request's ``model`` means; raise Problem (400, 403, 404, 503).
+
+        With *holds* and a ``hold_seconds``, a model whose engines are still to come is found too: its turn is awaited.
+        """
         if not self.heard.is_set():
             text = "the gateway has not heard from the fleet's supervisor yet; try again in a second"
             raise Problem(503, "not_ready", text, retry_after_seconds=1.0)
         if not name:
             raise self.names.missing(caller.models)
-        return self.names.find(name, caller.models)
+        return self.names.find(name, caller.models, holds=holds and self.options.hold_seconds > 0)
 
     @asynccontextmanager
     async def turn(self, model: str, priority: int) -> AsyncIterator[None]:
@@ -78,7 +81,7 @@ class Core:
         if waits:
             self.metrics.gauges["waiting"].labels(model).inc()
         try:
-            await line.take(model, priority)
+            await self._take(line, model, priority)
         finally:
             if waits:
                 self.metrics.gauges["waiting"].labels(model).dec()
@@ -91,6 +94,17 @@ class Core:
         finally:
             gauge.dec()
             line.give_back(time.monotonic() - began)
+
+    async def _take(self, line: Line, model: str, priority: int) -> None:
+        """Wait in the line; for as long as requests are held where no engine of the model serves."""
+        if self._replicas.get(model) or not self.options.hold_seconds:
+            await line.take(model, priority)
+            return
+        try:
+            await line.take(model, priority, self.options.hold_seconds)
+        except Problem:
+            self.names.find(model)  # says why there is still none, and when to come again
+            raise
 
     def _line(self, model: str) -> Line:
         found = self._lines.get(model)

@@ -46,10 +46,13 @@ class Line:
         """Whether a new request has to wait."""
         return bool(self._waiters) or self.running >= self._limit()
 
-    async def take(self, model: str, priority: int = 0) -> None:
-        """Wait for a turn, to be given back; raise Problem (429) when the line is full or the wait too long."""
+    async def take(self, model: str, priority: int = 0, wait_seconds: float | None = None) -> None:
+        """Wait for a turn, to be given back; raise Problem (429) when the line is full or the wait too long.
+
+        *wait_seconds* is for this request only; None takes the line's own.
+        """
         if self.full:
-            await self._wait(model, priority)
+            await self._wait(model, priority, self._wait_seconds if wait_seconds is None else wait_seconds)
         else:
             self.running += 1
 
@@ -72,18 +75,18 @@ class Line:
         ahead = (self.waiting + 1) / max(1, self._limit())
         return min(MAX_RETRY_SECONDS, max(1.0, ahead * self._mean_seconds))
 
-    async def _wait(self, model: str, priority: int) -> None:
+    async def _wait(self, model: str, priority: int, seconds: float) -> None:
         self._count += 1
         waiter = Waiter((-priority, self._count), asyncio.get_running_loop().create_future())
         if len(self._waiters) >= self._room:
             self._make_room(model, waiter)
         heapq.heappush(self._waiters, waiter)
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout(seconds):
                 await waiter.turn
         except TimeoutError:
             self._leave(waiter)
-            raise self._full(model, f"no turn came within {self._wait_seconds:g} s") from None
+            raise self._full(model, f"no turn came within {seconds:g} s") from None
         except asyncio.CancelledError:
             self._leave(waiter)
             raise

@@ -11,6 +11,8 @@ from tritonfleet.wire import Route
 
 #: Seconds after which a client may try again a model that is starting.
 STARTING_SECONDS = 5.0
+#: A model in one of these comes to no engine by itself.
+_FINAL_STATES = ("failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Names:
         else:
             self._targets.pop(adapter, None)
 
-    def find(self, asked: str, allowed: Collection[str] | None = None) -> Target:
+    def find(self, asked: str, allowed: Collection[str] | None = None, *, holds: bool = False) -> Target:
         """Return what *asked* means; *allowed* holds the models that the caller may use (None: all).
 
         Raises Problem: 404 naming the models, the nearest first; 403 where the key does not reach; 503 with the
-        reason while none of its engines serves.
+        reason while none of its engines serves, unless the caller *holds* requests and an engine may still come.
         """
         target = self._targets.get(asked)
         if target is None:
@@ -64,7 +66,7 @@ class Names:
                 f"this API key may not use {asked!r}; it may use: {', '.join(sorted(allowed or ()))}",
                 param="model",
             )
-        if not target.route.endpoints:
+        if not target.route.endpoints and not (holds and target.route.state not in _FINAL_STATES):
             raise _not_ready(target.route)
         return target
 
@@ -105,7 +107,7 @@ def may_use(target: Target, name: str, allowed: Collection[str] | None) -> bool:
 
 def _not_ready(route: Route) -> Problem:
     reason = f": {route.reason.splitlines()[0]}" if route.reason else ""
-    final = route.state in ("failed", "stopped")
+    final = route.state in _FINAL_STATES
     what_next = {
         "failed": "see `tritonfleet logs`",
         "stopped": "load it through Triton's repository API",

@@ -100,7 +100,7 @@ class _Passage:
         core, caller = self._core, self._caller
         head = read_head(body)
         name = model_of(head)
-        target = core.find(name, caller)
+        target = core.find(name, caller, holds=self._kind.generates)
         self._model = self._state[MODEL] = target.route.model
         core.limits.admit(caller)
         sent = self._engine_body(body, head, name, target)

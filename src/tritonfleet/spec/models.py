@@ -221,6 +221,8 @@ class GatewaySpec(Section):
     """Requests of one model that may wait; further ones are answered with 429 and Retry-After."""
     max_wait_seconds: Seconds = 60.0
     """Longest wait before a request is answered with 429."""
+    hold_seconds: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] = 0.0
+    """Longest time that a request is held for a model none of whose replicas serves yet; 0 answers with 503 at once."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Largest request body; a larger one is answered with 413."""
     max_held_bytes: Annotated[int, Field(ge=1024)] = 2**30
