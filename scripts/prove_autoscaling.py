@@ -169,7 +169,13 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
     async with cluster(plan, spec, folder, options.port) as proof:
         samples, step, seconds = await proof.run()
     looks, deployment, goal = proof.looks, proof.deployment, scaling.ttft_goal_seconds
-    verdict = judge(looks, samples, proof.witnesses, deployment.exits, step=step, ttft_goal=goal, end=sum(plan.phases))
+    verdict = judge(
+        *(looks, samples, proof.witnesses, deployment.exits),
+        reconnects=proof.load.reconnects,
+        step=step,
+        ttft_goal=goal,
+        end=sum(plan.phases),
+    )
     if options.json:
         found = {
             "engine": options.engine,

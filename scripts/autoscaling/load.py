@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 
@@ -61,6 +62,9 @@ class Load:
     client: FleetClient
     """Of the gRPC port."""
     now: Callable[[], float]
+    reconnects: int = 0
+    """HTTP requests that were sent again: nginx had closed the idle connection under them for its new configuration, as
+    it closes any idle connection. Clients such as OpenAI's do the same."""
 
     async def send(self, number: int, first: asyncio.Event | None = None) -> Sample:
         """Send one request and return what came of it; *first* is set with its first token, or when it failed."""
@@ -102,7 +106,7 @@ class Load:
     async def _ask_openai(self, prompt: str) -> AsyncGenerator[str]:
         body = {"model": self.model, "prompt": prompt, "max_tokens": self.max_tokens, "stream": True}
         url, finished = f"http://127.0.0.1:{self.http_port}/v1/completions", False
-        async with self.session.post(url, json=body | {"ignore_eos": True}) as response:
+        async with await self._post(url, body | {"ignore_eos": True}) as response:
             if response.status != 200:
                 raise ValueError(f"{response.status} {(await response.text())[:300]}")
             async for line in response.content:
@@ -116,6 +120,13 @@ class Load:
                     yield event["choices"][0]["text"] if event["choices"] else ""
         if not finished:
             raise ValueError("the stream ended before [DONE]")
+
+    async def _post(self, url: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        try:
+            return await self.session.post(url, json=body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            self.reconnects += 1
+            return await self.session.post(url, json=body)
 
 
 @dataclass

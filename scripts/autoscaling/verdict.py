@@ -20,6 +20,8 @@ class Verdict:
 
     requests: int
     errors: tuple[str, ...]
+    reconnects: int
+    """Requests that were sent again because nginx had closed the idle connection under them."""
     asked_after_seconds: float | None
     """From the step to the first look that asked for more; None if none did."""
     serving_after_seconds: float | None
@@ -68,6 +70,7 @@ def judge(
     witnesses: Sequence[Sample],
     exits: Sequence[tuple[str, int]],
     *,
+    reconnects: int,
     step: tuple[float, float],
     ttft_goal: float,
     end: float,
@@ -90,6 +93,7 @@ def judge(
     return Verdict(
         requests=len(everyone),
         errors=tuple(f"{sample.door} at {sample.sent_at:.1f} s: {sample.error}" for sample in everyone if sample.error),
+        reconnects=reconnects,
         asked_after_seconds=None if asked is None else asked - start,
         serving_after_seconds=None if serving is None else serving - start,
         most_replicas=most,
