@@ -37,9 +37,11 @@ class GpuReader:
 
     def read(self) -> tuple[GpuReading, ...]:
         """Return a reading of every GPU; raise NoGpus."""
+        if self._library is None:
+            import pynvml
+
+            self._library = pynvml
         nvml = self._library
-        if nvml is None:
-            import pynvml as nvml
         try:
             if not self._open:
                 nvml.nvmlInit()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Protocol
 
 from tritonfleet import __version__
@@ -103,37 +103,27 @@ class MetricsPage:
         status = self._fleet.status()
         units = {model.model: self._fleet.unit(model.model) for model in status.models}
         pools = {name: self._pool_of(unit.spec) for name, unit in units.items()}
-        engines = _targets(status, units, pools)
-        triton = await self._triton_target(status)
+        targets = [*_targets(status, units, pools), await self._triton_target(status)]
         started = self._clock()
-        (*pages, bridge), gpus = await asyncio.gather(
-            self._scraper.read([*engines.values(), triton]), self._gpu_text(status.fleet)
-        )
+        pages, gpus = await asyncio.gather(self._scraper.read(targets), self._gpu_text(status.fleet))
         took = self._clock() - started
-        read = dict(zip(engines, pages, strict=True))
-        asleep = {(m.model, r.replica) for m in status.models for r in m.replicas if r.state == "asleep"}
         page = Page()
-        for key, found in [*read.items(), (_TRITON, bridge)]:
-            if key not in asleep:
-                self._note(key, found)
+        for target, found in zip(targets, pages, strict=True):
+            if not target.may_be_silent:
+                self._note(target.key, found)
             if not isinstance(found, Unreadable):
                 page.add(found)
-        parts = {"supervisor": True, _TRITON: not isinstance(bridge, Unreadable)}
+        read = {target.key for target, found in zip(targets, pages, strict=True) if not isinstance(found, Unreadable)}
+        parts = {"supervisor": True, _TRITON: _TRITON in read}
         if self._gpus is not None:
             parts["gpu"] = bool(gpus)
-        return "".join(
-            (
-                page.text(),
-                state_text(status, pools, __version__),
-                _scrape_text(status, pools, read),
-                family(
-                    "tritonfleet_scrape_part_up", [((status.fleet, part), well) for part, well in sorted(parts.items())]
-                ),
-                family("tritonfleet_scrape_seconds", [((status.fleet,), took)]),
-                self._share_text(),
-                gpus,
-            )
+        own = (
+            state_text(status, pools, __version__),
+            _scrape_text(status, pools, read),
+            family("tritonfleet_scrape_part_up", [((status.fleet, part), parts[part]) for part in sorted(parts)]),
+            family("tritonfleet_scrape_seconds", [((status.fleet,), took)]),
         )
+        return "".join((page.text(), *own, self._share_text(), gpus))
 
     async def _triton_target(self, status: FleetStatus) -> Target:
         host, _, port = status.doors["metrics"].rpartition(":")
@@ -141,7 +131,7 @@ class MetricsPage:
         if self._triton is None:
             self._triton = (endpoint, EngineHttp(endpoint))
         changes = Changes({"fleet": status.fleet}, only=(_BRIDGE,))
-        return Target(_TRITON, self._triton[1], Call("GET", "/metrics"), changes)
+        return Target(_TRITON, self._triton[1], Call("GET", "/metrics"), changes, may_be_silent=True)
 
     async def _gpu_text(self, fleet: str) -> str:
         """Return the GPUs' families, nothing if NVML does not answer in time."""
@@ -171,7 +161,7 @@ class MetricsPage:
     def _note(self, key: object, found: Sequence[Family] | Unreadable) -> None:
         """Log what cannot be read, once, and when it can be read again."""
         if isinstance(found, Unreadable):
-            if key not in self._silent and key != _TRITON:
+            if key not in self._silent:
                 log.warning("metrics of %s: %s", _shown(key), found)
             self._silent.add(key)
         elif key in self._silent:
@@ -179,30 +169,27 @@ class MetricsPage:
             log.info("metrics of %s: read again", _shown(key))
 
 
-def _targets(
-    status: FleetStatus, units: Mapping[str, ModelUnit], pools: Mapping[str, str]
-) -> dict[tuple[str, int], Target]:
+def _targets(status: FleetStatus, units: Mapping[str, ModelUnit], pools: Mapping[str, str]) -> list[Target]:
     """Return the engines that can tell their metrics."""
-    found = {}
+    found = []
     for model in status.models:
         unit = units[model.model]
         for replica in model.replicas:
             if replica.state in _TELLING:
                 labels = {"fleet": status.fleet, **replica_labels(model, replica, pools)}
-                key = (model.model, replica.replica)
                 changes = Changes(labels, renamed(unit.adapter))
-                found[key] = Target(key, unit.engines[replica.replica].http, unit.adapter.metrics, changes)
+                key = (model.model, replica.replica)
+                http, asleep = unit.engines[replica.replica].http, replica.state == "asleep"
+                found.append(Target(key, http, unit.adapter.metrics, changes, may_be_silent=asleep))
     return found
 
 
-def _scrape_text(
-    status: FleetStatus, pools: Mapping[str, str], read: Mapping[tuple[str, int], Sequence[Family] | Unreadable]
-) -> str:
+def _scrape_text(status: FleetStatus, pools: Mapping[str, str], read: Collection[Hashable]) -> str:
     """Tell which engines could be read; one that is stopped or asleep on purpose is not missing."""
     told = []
     for model in status.models:
         for replica in model.replicas:
-            well = not isinstance(read.get((model.model, replica.replica), Unreadable()), Unreadable)
+            well = (model.model, replica.replica) in read
             if well or replica.state not in _QUIET:
                 told.append(((status.fleet, *replica_labels(model, replica, pools).values()), well))
     return family("tritonfleet_scrape_up", told)

@@ -30,6 +30,8 @@ class Target:
     http: EngineHttp
     call: Call
     changes: Changes
+    may_be_silent: bool = False
+    """Whether it is nothing to speak of when it cannot be read."""
 
 
 class Scraper:
