@@ -33,8 +33,9 @@ def values(fleet: ClusterFleet, pools: Sequence[Pool]) -> dict[str, Any]:
         "fleet": _shared(fleet.spec),
         "models": models,
         "pools": {pool.name: _pool(fleet.spec, pool) for pool in pools},
-        # Requests of the OpenAI API name their model in the body: with several pools somebody has to look.
-        "door": {"enabled": len(pools) > 1},
+        # Requests of the OpenAI API name their model in the body: with several pools somebody has to look. Where a pool
+        # may have no pod, the door holds the requests that wake it (gateway.hold_seconds).
+        "door": {"enabled": len(pools) > 1 or any(pool.minimum == 0 for pool in pools)},
     }
 
 
