@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -187,6 +188,23 @@ def test_a_model_is_unloaded_and_loaded_with_the_keyboard_alone(browser: Browser
         expect(seen.state("alpha")).to_have_text("ready")
         expect(page.locator("#news")).to_have_text("alpha is ready")
         assert ask(fleet, "/v1/completions", {"model": "alpha", "prompt": "x"})["choices"]
+
+
+def test_a_request_that_runs_is_finished_before_its_model_is_gone(browser: Browser, fleet: RunningFleet) -> None:
+    body = {"model": "alpha", "prompt": "one two three", "max_tokens": 600, "ignore_eos": True}  # 6 s
+    with visit(browser, fleet.openai) as seen, ThreadPoolExecutor() as pool:
+        page = seen.open(link(fleet))
+        running = pool.submit(ask, fleet, "/v1/completions", body)
+        expect(seen.row("alpha").locator("[data-label=Running]")).to_have_text("1")
+        seen.row("alpha").get_by_role("button", name="Unload alpha").click()
+        page.get_by_role("dialog").get_by_role("button", name="Unload alpha").click()
+        expect(seen.state("alpha")).to_have_text("draining")
+        refused = ask(fleet, "/v1/completions", {**body, "max_tokens": 1})
+        assert refused["error"]["code"] == "model_not_ready"
+        expect(seen.state("alpha")).to_have_text("stopped")
+        assert running.result()["usage"]["completion_tokens"] == 600
+        seen.row("alpha").get_by_role("button", name="Load alpha").click()
+        expect(seen.state("alpha")).to_have_text("ready")
 
 
 def test_a_model_that_was_never_loaded_is_shown_on_its_way(browser: Browser, fleet: RunningFleet) -> None:
