@@ -42,6 +42,7 @@ def test_a_model_on_one_gpu() -> None:
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "PROMETHEUS_DISABLE_CREATED_SERIES": "true",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "3",
         "HF_HUB_OFFLINE": "1",

@@ -215,6 +215,7 @@ def _own_options(launch: Launch) -> list[str]:
 
 def _environment(launch: Launch, asked: Mapping[str, Any]) -> dict[str, str]:
     env = {**launch.runtime.env, **environment.QUIET, "VLLM_NO_USAGE_STATS": "1", **environment.visible_gpus(launch)}
+    env["PROMETHEUS_DISABLE_CREATED_SERIES"] = "true"  # a fifth of the lines of its metrics, read by nobody
     if isinstance(launch.model_path, Path) and not _MAY_DOWNLOAD & asked.keys():
         env |= environment.OFFLINE
     if launch.sleeps or _is_true(asked.get("enable_sleep_mode")):
