@@ -15,6 +15,7 @@ mode=${3:-shared}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 mkdir -p "$out"
+rm -f "$out/$mode".json "$out/$mode".png
 share=", share: gpu"
 settings=""
 names="a b c d"
