@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.desk import ScriptedGroup
 from tritonfleet.fake_engine.engine import Engine
 from tritonfleet.fake_engine.options import Options
 from tritonfleet.fake_engine.server import Server
@@ -32,12 +33,15 @@ class FakeSupervisor:
         self.revision = 0
         self.routes: list[Route] = []
         self.polls = 0
+        self.group = ScriptedGroup()
+        """Gives leases of models that share a device."""
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
     async def start(self, more: Callable[[web.Application], None] | None = None) -> None:
         app = web.Application()
         app.router.add_get("/v1/routes", self._serve)
+        self.group.add_to(app)
         if more is not None:
             more(app)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
