@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -178,8 +179,20 @@ def test_every_panel_has_data_and_no_alert_fires(demo_fleet: RunningFleet, tmp_p
                 missing = {name: text for name, text in missing.items() if not prometheus.values(text)}
         assert not load.errors
         assert not missing, "\n".join(f"{name}: {text}" for name, text in missing.items())
+        _choices_are_offered(prometheus)
         _counts_are_true(prometheus, load, before)
         _rules_are_well(prometheus)
+
+
+def _choices_are_offered(prometheus: Prometheus) -> None:
+    """The variables at the top find the fleet, its pools and its models."""
+    expected = {"fleet": {"demo"}, "pool": set(MODELS), "model": set(MODELS)}
+    for variable in (variable for board in boards() for variable in board.variables if variable.name in expected):
+        found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable.query)
+        assert found is not None, variable.query
+        selector = found[1].replace("$fleet", "demo").replace("$pool", CHOSEN["$pool"])
+        series = prometheus.get("series", **{"match[]": selector})
+        assert {labels[found[2]] for labels in series} == expected[variable.name]
 
 
 def _answered(prometheus: Prometheus, model: str) -> float:
