@@ -130,6 +130,7 @@ async def test_spans_never_pile_up() -> None:
         ("{}", SAMPLED, SAMPLED),
         (f'{{"traceparent": "{SAMPLED}"}}', "", SAMPLED),
         (f'{{"traceparent": "{SAMPLED}"}}', SAMPLED.replace("b7", "c7"), SAMPLED.replace("b7", "c7")),
+        (f'{{"traceparent": "{SAMPLED}"}}', SAMPLED.replace("0af", "0bf"), SAMPLED),
         ('{"traceparent": "nonsense"}', "", ""),
         ('{"traceparent": 3}', "", ""),
     ],

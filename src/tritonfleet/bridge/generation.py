@@ -130,9 +130,16 @@ def parse(raw: Raw, route: Route) -> Generation | Embedding:
 
 
 def _traceparent(raw: Raw, parameters: Mapping[str, Any]) -> str:
-    """Return the trace's context: Triton's, else the client's as a request parameter; a malformed one is no error."""
-    context = raw.traceparent or parameters.get("traceparent") or ""
-    return context if isinstance(context, str) and read_context(context) else ""
+    """Return the trace's context: Triton's span, unless the client names another trace as a request parameter.
+
+    Triton itself sees headers only. A malformed context is no error.
+    """
+    given = parameters.get("traceparent")
+    theirs = read_context(given) if isinstance(given, str) else None
+    tritons = read_context(raw.traceparent)
+    if theirs is not None and (tritons is None or tritons.trace_id != theirs.trace_id):
+        return str(given).strip()
+    return raw.traceparent if tritons is not None else ""
 
 
 def _sampling(raw: Raw, tensor: str, parameters: Mapping[str, Any], route: Route) -> dict[str, Any]:
