@@ -85,7 +85,9 @@ async def measure(options: argparse.Namespace) -> int:
     """Measure everything, writing the result after each part; return 1 if a request failed."""
     spec = load_spec(options.fleet)
     status = fleet_status(options)
-    ready = [model["model"] for model in status["models"] if model["state"] not in ("failed", "starting", "stopped")]
+    ready = [model["model"] for model in status["models"] if model["state"] in ("ready", "asleep")]
+    if not ready:
+        raise SystemExit("no model is up; the logs say why")
     mode = mode_of(spec)
     result: dict[str, Any] = {"mode": mode, "gpu": gpu_name(), "models": ready}
     result |= {"up_seconds": options.up_seconds, "status_before": status}

@@ -16,6 +16,14 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 mkdir -p "$out"
 rm -f "$out/$mode".json "$out/$mode".png
+# The whole call ends within LIMIT_S; some of it is kept for stopping the fleet and packing the logs.
+SECONDS=0
+at_most() {
+  local left=$((${LIMIT_S:-570} - 40 - SECONDS))
+  [ "$left" -lt 10 ] && left=10
+  echo $(($1 < left ? $1 : left))
+}
+
 share=", share: gpu"
 settings=""
 names="a b c d"
@@ -72,10 +80,10 @@ trap finish EXIT
 timeout 60 "$python" -m tritonfleet plan "$work/fleet.yaml" --here --json > "$out/$mode-plan.json" || true
 begun=$SECONDS
 # What is up by then is measured; the others are told apart by the status.
-timeout "${UP_SECONDS:-330}" "$python" -m tritonfleet up "${fleet[@]}" --detach --no-install || echo "up: not everything is up" >&2
+timeout "$(at_most "${UP_SECONDS:-330}")" "$python" -m tritonfleet up "${fleet[@]}" --detach --no-install || echo "up: not everything is up" >&2
 echo "up took $((SECONDS - begun)) s"
 code=0
-timeout "${RUN_SECONDS:-175}" "$python" "$root/scripts/gpu_share.py" --fleet "${fleet[0]}" --state "${fleet[2]}" \
+timeout "$(at_most "${RUN_SECONDS:-175}")" "$python" "$root/scripts/gpu_share.py" --fleet "${fleet[0]}" --state "${fleet[2]}" \
   --out "$out/$mode.json" --seconds "${TRACE_SECONDS:-80}" --rate "${RATE:-3}" --up-seconds $((SECONDS - begun)) || code=$?
 "$python" "$root/scripts/gpu_share.py" --compare "$out/$mode.json" --png "$out/$mode.png" || true
 exit $code
