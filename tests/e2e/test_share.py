@@ -63,7 +63,6 @@ async def test_requests_in_turn_at_both_doors(doors: Doors) -> None:
         for model in ("mistral7b", "llama2"):
             answers[model].add((await ask(door, doors, model, PROMPT, GREEDY)).texts[0])
     assert all(len(texts) == 1 for texts in answers.values())
-    assert answers["llama2"] != answers["mistral7b"]
     after = group(doors.fleet)
     assert after.switches - before == 4
     assert after.switch_seconds_sum > 0
