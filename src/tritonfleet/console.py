@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tritonfleet.wire import FleetStatus, ModelStatus, ReplicaStatus
+from tritonfleet.wire import FleetStatus, ModelStatus, ReplicaStatus, ShareStatus
 
 _STYLES = {
     "ready": "green",
@@ -39,7 +39,7 @@ def fleet_view(status: FleetStatus) -> RenderableType:
             table.add_row(*_row(model, replica))
     for name in status.others:
         table.add_row(name, _state("ready"), "triton", "", "", "", "")
-    parts: list[RenderableType] = [_heading(status), table]
+    parts: list[RenderableType] = [_heading(status), table, *map(_share, status.shares)]
     parts += [
         Text(f"{model.model}: {model.reason}", style="red" if model.state == "failed" else "yellow")
         for model in status.models
@@ -61,6 +61,23 @@ def _heading(status: FleetStatus) -> Text:
     text.append(f"  OpenAI {doors.get('openai', '?')}")
     if status.gateway_state != "ready":
         text.append(f"  gateway {status.gateway_state}", style=_STYLES.get(status.gateway_state, ""))
+    return text
+
+
+def _share(group: ShareStatus) -> Text:
+    """Return one line: who is awake, who is waited for, and how the device changed hands."""
+    awake = " and ".join(member.model for member in group.members if member.resident) or "nobody"
+    text = Text.assemble(
+        (f"share {group.group}", "bold"), f" on {group.device}: {' and '.join(awake) or 'nobody'} awake"
+    )
+    for member in group.members:
+        if member.waiting:
+            text.append(f"; {member.waiting} wait for {member.model}, {member.oldest_wait_seconds:.1f} s", "yellow")
+        if member.phase in ("waking", "starting", "sleeping", "draining"):
+            text.append(f"; {member.model} is {member.phase}")
+    if group.switches:
+        times = "once" if group.switches == 1 else f"{group.switches} times"
+        text.append(f"; switched {times}, {group.switch_seconds_sum / group.switches:.2f} s each")
     return text
 
 
