@@ -27,6 +27,9 @@ def render(
     instance: Annotated[
         list[str], typer.Option("--instance", metavar="POOL=TYPE", help="Instance type of a pool; may be repeated.")
     ] = [],  # noqa: B006 - Typer makes a new one for each call
+    registry: Annotated[
+        str, typer.Option("--registry", metavar="ADDRESS", help="Where the images of deploy/image were pushed to.")
+    ] = "",
 ) -> None:
     """Write values.yaml, terraform.tfvars.json, fleet.yaml and the model repository; weights are not downloaded."""
     from rich.console import Console
@@ -46,7 +49,7 @@ def render(
         resolved = resolve_metadata(spec, base=base, cache=cache, environ=environ, progress=progress)
     facts = planner.gather_facts(spec, base=base, cache=cache, environ=environ)
     token = token_required((model.source for model in spec.models), environ)
-    rendered = render_files(spec, facts, resolved, chosen=chosen, token_required=token)
+    rendered = render_files(spec, facts, resolved, chosen=chosen, token_required=token, registry=registry)
     changed = write(rendered, output)
     Console().print(pools_table(rendered.pools))
     for note in rendered.notes:

@@ -15,6 +15,9 @@ from tritonfleet.sources import ResolvedModel
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 REPOSITORY = PurePosixPath("model_repository")
+NO_REGISTRY = (
+    "the images have no registry: build deploy/image/Dockerfile, push what it makes, and name the place with --registry"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def render(
     *,
     chosen: Mapping[str, str] | None = None,
     token_required: bool = False,
+    registry: str = "",
 ) -> Rendered:
     """Return the files that install.sh, Terraform and Helm take.
 
@@ -46,6 +50,7 @@ def render(
         resolved: each model's metadata by its name (``repository.resolve_metadata``).
         chosen: instance types of pools, where the cheapest is not wanted.
         token_required: whether weights come from gated models of the Hub.
+        registry: address of the images, such as 111122223333.dkr.ecr.us-west-2.amazonaws.com.
 
     Raises CapacityError where a pool fits on no instance type, UsageError for what cannot run in pods.
     """
@@ -53,10 +58,11 @@ def render(
     pools = plan_pools(fleet, facts, chosen)
     files = {
         PurePosixPath("fleet.yaml"): fleet_text(fleet),
-        PurePosixPath("values.yaml"): values_text(fleet, pools),
+        PurePosixPath("values.yaml"): values_text(fleet, pools, registry),
         PurePosixPath("terraform.tfvars.json"): terraform_text(fleet, pools, token_required=token_required),
     }
-    return Rendered(files, render_repository(fleet.spec, resolved), pools, (*fleet.notes, *_still(pools)))
+    notes = (*fleet.notes, *_still(pools), *(() if registry else (NO_REGISTRY,)))
+    return Rendered(files, render_repository(fleet.spec, resolved), pools, notes)
 
 
 def _pinned(spec: FleetSpec, resolved: Mapping[str, ResolvedModel]) -> FleetSpec:

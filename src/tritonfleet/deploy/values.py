@@ -18,9 +18,10 @@ from tritonfleet.spec.models import FleetSpec, ModelSpec
 HEADER = "# Made by `tritonfleet deploy render` from fleet.yaml; change that file, or lay values of your own on top.\n"
 
 
-def values_text(fleet: ClusterFleet, pools: Sequence[Pool]) -> str:
-    """Return values.yaml."""
-    return HEADER + _yaml(values(fleet, pools))
+def values_text(fleet: ClusterFleet, pools: Sequence[Pool], registry: str = "") -> str:
+    """Return values.yaml; *registry* is where the images are."""
+    image = {"image": {"registry": registry}} if registry else {}
+    return HEADER + _yaml(values(fleet, pools) | image)
 
 
 def values(fleet: ClusterFleet, pools: Sequence[Pool]) -> dict[str, Any]:

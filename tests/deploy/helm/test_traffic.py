@@ -112,6 +112,9 @@ def test_streams_are_neither_buffered_nor_cut() -> None:
     (policy,) = of_kind(render_case("eks"), "ProxySettingsPolicy")
     assert policy["spec"]["buffering"] == {"disable": True}
     assert policy["spec"]["timeout"]["read"] == "3600s"
+    (gateway,) = of_kind(render_case("eks"), "Gateway")
+    idle = "service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-80"
+    assert gateway["spec"]["infrastructure"]["annotations"][idle] == "tcp.idle_timeout.seconds=3600"
     ingress = of_kind(render_case("eks-adapter-ingress"), "Ingress")[0]["metadata"]["annotations"]
     assert ingress["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
     assert ingress["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600"
