@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.bridge.fakes import field, serving
 from tests.tracing.collector import collecting
+from tritonfleet.bridge import trace
 from tritonfleet.bridge.generation import Embedding, Generation, Raw, parse
-from tritonfleet.bridge.trace import MOST_WAITING, SpanSender, TraceSettings, read_context
+from tritonfleet.bridge.trace import AT_ONCE, SpanSender, TraceSettings, read_context
 from tritonfleet.wire import Endpoint, Route
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -112,15 +113,17 @@ async def test_a_collector_that_is_away_is_complained_of_once() -> None:
     assert "takes no spans" in complaints[0]
 
 
-async def test_spans_never_pile_up() -> None:
+async def test_spans_never_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = AT_ONCE + 100
+    monkeypatch.setattr(trace, "MOST_WAITING", most)
     with collecting() as collector:
         spans = sender(collector.url)
-        for _ in range(MOST_WAITING + 10):
+        for _ in range(most + 10):
             span = spans.begin(SAMPLED)
             assert span is not None
             spans.end(span, {"n": 1}, "", span.started)
         await spans.close()
-        assert len(await collector.until(lambda seen: len(seen) >= MOST_WAITING)) == MOST_WAITING
+        assert len(await collector.until(lambda seen: len(seen) >= most)) == most
 
 
 @pytest.mark.parametrize(
