@@ -27,7 +27,7 @@ import aiohttp
 import yaml
 from autoscaling.controller import Deployment, Look, autoscale, serve_state_metrics
 from autoscaling.front import Nginx, Prometheus
-from autoscaling.load import Load, Phase, Sample, Witnesses, arrivals
+from autoscaling.load import Load, Phase, Sample, Witnesses
 from autoscaling.pods import Template
 from autoscaling.verdict import Verdict, judge
 
@@ -39,6 +39,8 @@ MODEL, NAMESPACE, DEPLOYMENT = "llama2", "proof", "proof-llama2"
 SEED = 7
 #: A request that runs while its replica is told to go is so many times as long as the others.
 WITNESS_FACTOR = 3
+#: The step ends then, even if the replicas have not come.
+STEP_LIMIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,14 @@ class Plan:
     step: float
     """Load of the step, in what one replica can carry."""
     quiet: float
-    phases: tuple[float, float, float]
-    """Seconds of quiet, step, quiet."""
+    before_seconds: float
+    """Of quiet."""
+    settle_seconds: float
+    """The step lasts until all replicas have served for so long."""
+    recovered_seconds: float
+    """End of the step, in which TTFT must keep its goal."""
+    after_seconds: float
+    """Of quiet."""
     max_tokens: int
     scrape_seconds: float
     sync_seconds: float
@@ -64,21 +72,21 @@ def make_plan(engine: str, *, quick: bool) -> Plan:
     scaling: dict[str, Any] = {"ttft_goal_seconds": 1.0, "start_seconds": 60}
     if quick:
         scaling |= {"down_window_seconds": 15, "down_period_seconds": 5}
-        phases, scrape, sync = (8.0, 50.0, 37.0), 1.0, 3.0
+        times, scrape, sync = (6.0, 38.0, 14.0, 32.0), 1.0, 3.0
     else:
         scaling |= {"down_window_seconds": 180, "down_period_seconds": 60}
-        phases, scrape, sync = (60.0, 330.0, 270.0), 5.0, 15.0
+        times, scrape, sync = (60.0, 270.0, 100.0, 270.0), 5.0, 15.0
     model: dict[str, Any] = {"name": MODEL, "source": "demo://llama2", "devices": "cpu", "max_model_len": 512}
     if engine == "fake":
         model |= {"engine": "fake", "engine_args": {"max_running": 4, "ttft_ms": 20, "tpot_ms": 20}}
         model["scaling"] = scaling | {"concurrency": 4, "max_replicas": 3}
-        return Plan(model, 4, 1.8, 0.1, phases, 24, scrape, sync)
+        return Plan(model, 4, 1.8, 0.1, *times, 24, scrape, sync)
     # One request at a time on one thread: the queue is what limits a replica, and two cores carry two replicas. Every
     # fleet would bind its thread to the same core.
     env = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     model |= {"engine_args": {"max_num_seqs": 1}, "env": env}
     model["scaling"] = scaling | {"concurrency": 1, "max_replicas": 2, "ttft_goal_seconds": 3.0}
-    return Plan(model, 1, 1.3, 0.1, phases, 128, scrape, sync)
+    return Plan(model, 1, 1.2, 0.1, *times, 128, scrape, sync)
 
 
 @dataclass
@@ -91,41 +99,54 @@ class Proof:
     load: Load
     looks: list[Look] = field(default_factory=list)
     witnesses: list[Sample] = field(default_factory=list)
+    step: tuple[float, ...] = ()
+    """When the load was high."""
+    seconds: float = 0.0
+    """Length of the run."""
 
-    async def run(self) -> tuple[list[Sample], tuple[float, float], float]:
-        """Run the load with the autoscaler beside it; return samples, the step's times and one request's seconds."""
+    async def run(self) -> tuple[list[Sample], float]:
+        """Run the load with the autoscaler beside it; return samples and one request's seconds."""
         witnesses = Witnesses(self.load, WITNESS_FACTOR * self.plan.max_tokens)
         self.deployment.before_end = witnesses.join
         await self.deployment.scale(1)
         await self.deployment.wait_ready()
         seconds = await self._request_seconds()
         capacity = self.plan.slots / seconds
-        rates = (self.plan.quiet, self.plan.step, self.plan.quiet)
-        phases = [Phase(time, rate * capacity) for time, rate in zip(self.plan.phases, rates, strict=True)]
-        _tell(f"one request takes {seconds:.2f} s; the step is {phases[1].rate:.2f} requests/s")
-        start = self.deployment.now()
-        end = start + sum(self.plan.phases)
+        _tell(f"one request takes {seconds:.2f} s; the step is {self.plan.step * capacity:.2f} requests/s")
+        begun = self.deployment.now()
+        phases = (
+            Phase(self.plan.quiet * capacity, lambda: self.deployment.now() - begun >= self.plan.before_seconds),
+            Phase(self.plan.step * capacity, self._step_over),
+            Phase(self.plan.quiet * capacity, lambda: self.deployment.now() - self.step[1] >= self.plan.after_seconds),
+        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._autoscale(end))
-            sent = group.create_task(self.load.run(arrivals(phases, SEED), start))
+            sending = group.create_task(self.load.run(phases, SEED))
+            group.create_task(self._autoscale(sending))
         self.deployment.before_end = None
         self.witnesses = await witnesses.finish()
-        step = (start + self.plan.phases[0], start + self.plan.phases[0] + self.plan.phases[1])
-        return sent.result(), step, seconds
+        self.seconds = self.deployment.now() - begun
+        return sending.result(), seconds
 
-    async def _autoscale(self, end: float) -> None:
+    def _step_over(self) -> bool:
+        """End the step once all replicas have served for long enough, or they do not come."""
+        now = self.deployment.now()
+        if not self.step:
+            self.step = (now, now)
+        start, full = self.step[0], self._full_since()
+        self.step = (start, now)
+        return (full is not None and now - full >= self.plan.settle_seconds) or now - start >= STEP_LIMIT_SECONDS
+
+    def _full_since(self) -> float | None:
+        return next((look.at for look in self.looks if look.serving >= self.rule.max_replicas), None)
+
+    async def _autoscale(self, sending: asyncio.Task[list[Sample]]) -> None:
         def saw(look: Look) -> None:
             self.looks.append(look)
             values = ", ".join(f"{name} {value}" for name, value in look.values.items())
             _tell(f"{look.at:6.1f} s  {values}: asked {look.asked}, {look.replicas} wanted, {look.serving} serving")
 
-        await autoscale(
-            self.deployment,
-            self.rule,
-            every=self.plan.sync_seconds,
-            until=lambda: self.deployment.now() >= end,
-            saw=saw,
-        )
+        every = self.plan.sync_seconds
+        await autoscale(self.deployment, self.rule, every=every, until=sending.done, saw=saw)
 
     async def _request_seconds(self) -> float:
         samples = [await self.load.send(number) for number in range(6)]
@@ -167,14 +188,16 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
     scaling = spec.models[0].scaling
     assert scaling is not None
     async with cluster(plan, spec, folder, options.port) as proof:
-        samples, step, seconds = await proof.run()
+        samples, seconds = await proof.run()
+    start, stop = proof.step
     looks, deployment, goal = proof.looks, proof.deployment, scaling.ttft_goal_seconds
     verdict = judge(
         *(looks, samples, proof.witnesses, deployment.exits),
         reconnects=proof.load.reconnects,
-        step=step,
+        step=(start, stop),
+        recovered_at=stop - plan.recovered_seconds,
         ttft_goal=goal,
-        end=sum(plan.phases),
+        end=proof.seconds,
     )
     if options.json:
         found = {
@@ -182,7 +205,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
             "verdict": asdict(verdict),
             "failures": verdict.failures,
             "request_seconds": seconds,
-            "step": step,
+            "step": (start, stop),
             "plan": asdict(plan),
             "rule": asdict(proof.rule),
             "looks": [asdict(look) for look in looks],
@@ -195,7 +218,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
 
         engine = "vLLM on the CPU" if options.engine == "vllm" else "fake engine"
         title = f"One to {scaling.max_replicas} replicas and back ({engine})"
-        draw(looks, samples, step=step, ttft_goal=goal, title=title, path=options.png)
+        draw(looks, samples, step=(start, stop), ttft_goal=goal, title=title, path=options.png)
     return verdict
 
 

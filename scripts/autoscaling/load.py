@@ -22,9 +22,10 @@ from tritonfleet.errors import FleetError
 class Phase:
     """A time with a steady rate."""
 
-    seconds: float
     rate: float
     """Requests a second."""
+    over: Callable[[], bool]
+    """Whether it has ended."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,6 @@ class Sample:
     ttft_seconds: float | None
     latency_seconds: float
     error: str | None = None
-
-
-def arrivals(phases: Sequence[Phase], seed: int) -> list[float]:
-    """Return the times of a Poisson process whose rate follows *phases*."""
-    chance, found, start = random.Random(seed), [], 0.0
-    for phase in phases:
-        at = start + chance.expovariate(phase.rate)
-        while at < start + phase.seconds:
-            found.append(at)
-            at += chance.expovariate(phase.rate)
-        start += phase.seconds
-    return found
 
 
 @dataclass
@@ -87,14 +76,17 @@ class Load:
             first.set()
         return Sample(sent_at, door, ttft, time.perf_counter() - began, error)
 
-    async def run(self, times: Sequence[float], start: float) -> list[Sample]:
-        """Send a request at each of *times*, counted from *start*, and wait for all answers."""
-
-        async def at(number: int, when: float) -> Sample:
-            await asyncio.sleep(max(0.0, start + when - self.now()))
-            return await self.send(number)
-
-        return list(await asyncio.gather(*(at(number, when) for number, when in enumerate(times))))
+    async def run(self, phases: Sequence[Phase], seed: int) -> list[Sample]:
+        """Send requests at random times (a Poisson process) through all *phases*; wait for all answers."""
+        chance, tasks = random.Random(seed), list[asyncio.Task[Sample]]()
+        for phase in phases:
+            at = self.now() + chance.expovariate(phase.rate)
+            while not phase.over():
+                await asyncio.sleep(min(1.0, max(0.0, at - self.now())))
+                if self.now() >= at:
+                    tasks.append(asyncio.create_task(self.send(len(tasks))))
+                    at += chance.expovariate(phase.rate)
+        return [await task for task in tasks]
 
     async def _ask_grpc(self, prompt: str) -> AsyncGenerator[str]:
         sampling = {"max_tokens": self.max_tokens, "ignore_eos": True}

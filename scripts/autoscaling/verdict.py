@@ -31,7 +31,7 @@ class Verdict:
     ttft_p95_worst: float
     """Of the worst tenth of the step's time."""
     ttft_p95_recovered: float
-    """Over the last third of the step."""
+    """Over the end of the step."""
     ttft_goal: float
     scale_downs: int
     drained: int
@@ -72,11 +72,13 @@ def judge(
     *,
     reconnects: int,
     step: tuple[float, float],
+    recovered_at: float,
     ttft_goal: float,
     end: float,
 ) -> Verdict:
     """Return the verdict on a run whose load was high between the two times of *step*.
 
+    TTFT must be back from *recovered_at* to the end of the step.
     *witnesses* are the requests that ran on replicas when they were told to go.
     """
     start, stop = step
@@ -99,7 +101,7 @@ def judge(
         most_replicas=most,
         ttft_p95_before=_p95(samples, 0, start),
         ttft_p95_worst=max(during),
-        ttft_p95_recovered=_p95(samples, stop - (stop - start) / 3, stop),
+        ttft_p95_recovered=_p95(samples, recovered_at, stop),
         ttft_goal=ttft_goal,
         scale_downs=sum(change < 0 for change in changes),
         drained=sum(sample.error is None for sample in witnesses),
