@@ -115,10 +115,12 @@ class Meter:
             self._prepare()
             while not (self._closing.is_set() and self._queue.empty()):
                 batch = [self._queue.get()]
+                # Not at once: who sends one request after the other sends the next one now, and each update would
+                # keep the interpreter from it for a trip to the server and back.
+                self._closing.wait(self.PAUSE)
                 while not self._queue.empty():
                     batch.append(self._queue.get())
                 self._tell([entry for entry in batch if entry is not None])
-                self._closing.wait(self.PAUSE)
         except BridgeError as err:
             self._unavailable(str(err))
         finally:
