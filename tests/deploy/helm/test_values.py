@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from helm_python.errors import HelmError
 
-from tests.deploy.helm.charts import Json, case_values, merged, render
+from tests.deploy.helm.charts import Json, case_values, merged, of_kind, render
 
 pytestmark = pytest.mark.deploy
 
@@ -46,3 +48,18 @@ def test_a_name_that_kubernetes_would_cut_is_refused() -> None:
 def test_a_claim_needs_its_name() -> None:
     with pytest.raises(HelmError, match=r"cache\.claim: name the PersistentVolumeClaim"):
         render(merged(case_values("eks"), {"cache": {"kind": "claim"}}))
+
+
+def test_doors_without_keys_are_not_opened_to_the_internet() -> None:
+    public: Json = {"front": {"scheme": "internet-facing"}}
+    with pytest.raises(HelmError, match=r"ask for no API key, to everybody; set front\.kserve: false"):
+        render(merged(case_values("eks"), public))
+    public["front"]["kserve"] = False
+    with pytest.raises(HelmError, match="needs API keys; name their Secret with apiKeysSecret"):
+        render(merged(case_values("eks"), public))
+    text = render(merged(case_values("eks"), public | {"apiKeysSecret": "api-keys"}))
+    assert [entry["metadata"]["name"] for entry in of_kind(text, "HTTPRoute")] == ["guide-openai"]
+    assert not of_kind(text, "GRPCRoute")
+    ingress = render(merged(case_values("eks-adapter-ingress"), {"front": {"kserve": False}}))
+    assert [entry["metadata"]["name"] for entry in of_kind(ingress, "Ingress")] == ["guide"]
+    assert "/v2/models" not in json.dumps(of_kind(ingress, "Ingress"))

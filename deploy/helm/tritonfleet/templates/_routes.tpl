@@ -22,3 +22,11 @@
 {{- end -}}
 {{- toJson $paths -}}
 {{- end }}
+
+{{/* Triton asks nobody for a key, and without keys neither does the OpenAI door: such doors stay inside. */}}
+{{- define "tritonfleet.checkFront" -}}
+{{- if eq .Values.front.scheme "internet-facing" -}}
+{{- if .Values.front.kserve }}{{ fail "front.scheme: internet-facing would open Triton's own doors, which ask for no API key, to everybody; set front.kserve: false" }}{{ end -}}
+{{- if not .Values.apiKeysSecret }}{{ fail "front.scheme: internet-facing needs API keys; name their Secret with apiKeysSecret" }}{{ end -}}
+{{- end -}}
+{{- end }}
