@@ -67,9 +67,7 @@ def _heading(status: FleetStatus) -> Text:
 def _share(group: ShareStatus) -> Text:
     """Return one line: who is awake, who is waited for, and how the device changed hands."""
     awake = " and ".join(member.model for member in group.members if member.resident) or "nobody"
-    text = Text.assemble(
-        (f"share {group.group}", "bold"), f" on {group.device}: {' and '.join(awake) or 'nobody'} awake"
-    )
+    text = Text.assemble((f"share {group.group}", "bold"), f" on {group.device}: {awake} awake")
     for member in group.members:
         if member.waiting:
             text.append(f"; {member.waiting} wait for {member.model}, {member.oldest_wait_seconds:.1f} s", "yellow")

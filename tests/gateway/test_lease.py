@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.desk import ScriptedGroup
 from tests.gateway.stage import Stage
 from tritonfleet.gateway.lease import patience
 
-SHARED = {"lease": "generate", "hold_seconds": 30.0}
+SHARED: dict[str, Any] = {"lease": "generate", "hold_seconds": 30.0}
 BODY = {"model": "llama2", "prompt": "a b", "max_tokens": 2}
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tritonfleet.engines.base import Call, Command
 from tritonfleet.errors import EngineFailed
@@ -240,8 +240,8 @@ class Engine:
 
     async def _unless_unwanted(self, work: Awaitable[object]) -> bool:
         """Wait for *work*, such as a turn that takes until others have started; return False if unwanted meanwhile."""
-        working = asyncio.ensure_future(work)
-        unwanted = asyncio.create_task(self._unwanted.wait())
+        working: asyncio.Future[object] = asyncio.ensure_future(work)
+        unwanted: asyncio.Future[object] = asyncio.ensure_future(self._unwanted.wait())
         try:
             await asyncio.wait({working, unwanted}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
@@ -270,8 +270,9 @@ class Engine:
         probing = asyncio.create_task(self._probe(started))
         condemned = self._condemned
         assert condemned is not None
+        watched: set[asyncio.Future[Any]] = {ended, unwanted, probing, condemned}
         try:
-            await asyncio.wait({ended, unwanted, probing, condemned}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if unwanted.done():
                 return None
             if condemned.done():

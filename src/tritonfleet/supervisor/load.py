@@ -42,7 +42,7 @@ class LoadMeter:
         if not self._engine.ready:
             self._before = None
             return Load()
-        names: dict[str, str] = dict(self._adapter.metric_names)
+        names: dict[str, str] = {meaning: name for meaning, name in self._adapter.metric_names.items()}  # noqa: C416
         if (ttft := names.get("ttft_seconds")) is not None:
             names |= {"first_tokens": f"{ttft}_count", "ttft_sum": f"{ttft}_sum"}
         values = await self._engine.http.gauges(self._adapter.metrics, names.values(), READ_TIMEOUT_SECONDS)

@@ -47,12 +47,14 @@ class EngineHttp:
 
     async def send(self, call: Call, timeout_seconds: float) -> tuple[int, str]:
         """Send *call* and return status and body; raise ConnectionError or TimeoutError without an answer."""
-        body = {"data": call.body, "headers": {"Content-Type": "application/json"}} if call.body else {}
+        headers = {"Content-Type": "application/json"} if call.body else None
         url = self._endpoint.base_url + call.path
         try:
-            async with asyncio.timeout(timeout_seconds):
-                async with self._open().request(call.method, url, **body) as response:
-                    return response.status, await response.text()
+            async with (
+                asyncio.timeout(timeout_seconds),
+                self._open().request(call.method, url, data=call.body or None, headers=headers) as response,
+            ):
+                return response.status, await response.text()
         except aiohttp.ClientError as err:
             raise ConnectionError(str(err) or type(err).__name__) from err
 

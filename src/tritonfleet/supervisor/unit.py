@@ -65,7 +65,8 @@ class ModelUnit:
     def state(self) -> ModelState:
         """State of the best replica; failed also when only Triton failed to load it."""
         states = {engine.state for engine in self.engines}
-        best: ModelState = self._turn_state or next(state for state in _BEST_FIRST if state in states)
+        turn = self._turn_state
+        best = turn if turn is not None else next(state for state in _BEST_FIRST if state in states)
         if best in SERVING and self._retiring:
             return "draining"
         return "failed" if best in SERVING and self.load_error else best
