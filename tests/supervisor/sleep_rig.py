@@ -22,7 +22,7 @@ from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.seats import Phase
 from tritonfleet.supervisor.share import ShareGroup
-from tritonfleet.supervisor.sleeper import Sleeper, Sleeping
+from tritonfleet.supervisor.sleeper import Sleeper, sleeping_of
 from tritonfleet.wire import Endpoint
 
 
@@ -132,7 +132,8 @@ async def share_rig(setup: Setup, memory_of: Callable[[Mapping[str, Engine]], De
     memory = memory_of(engines)
     for model in setup.models:
         engines[model.name] = engine = _engine(model, setup, group, spawner, changed.set)
-        sleeping = Sleeping(setup.level, setup.gpus, setup.need_bytes, setup.sharing.switch_seconds)
+        member = next(entry for entry in members if entry.model == model.name)
+        sleeping = sleeping_of(setup.level, setup.gpus, member, setup.sharing.switch_seconds)
         group.join(model.name, engine, Sleeper(engine, adapter(model.engine), sleeping, memory))
     try:
         yield Rig(group, engines, changed=changed)

@@ -18,7 +18,7 @@ from tritonfleet.supervisor.engine import Engine
 from tritonfleet.supervisor.seats import Phase
 from tritonfleet.supervisor.share import ShareGroup
 from tritonfleet.supervisor.share_metrics import share_text
-from tritonfleet.supervisor.sleeper import Sleeper, SwitchFailed
+from tritonfleet.supervisor.sleeper import Sleeper, SwitchFailed, sleeping_of
 from tritonfleet.wire import FleetStatus, ShareStatus, dump, load
 
 SHARING = ShareSpec(min_residency_seconds=0.001, residency_per_switch=0, idle_seconds=0.001, drain_seconds=0.05)
@@ -197,3 +197,12 @@ async def test_the_state_reaches_status_metrics_and_screen() -> None:
     assert "share g on gpu 0: a and w awake; 1 wait for b, " in captured.get()
     assert "b and w awake; switched once, 0.0" in captured.get()
     assert share_text("f", []) == ""
+
+
+def test_large_models_get_the_time_that_the_plan_predicts() -> None:
+    """The first sleep pins the host memory, which takes some thirty times as long as a later one."""
+    small = sleeping_of(1, (0,), MemberPlan("m", 8, False, 1, 0.31, 0.74), 60.0)
+    large = sleeping_of(1, (0,), MemberPlan("m", 8, False, 1, 3.1, 25.0), 60.0)
+    assert (small.sleep_limit_seconds, small.wake_limit_seconds) == (60.0, 60.0)
+    assert large.sleep_limit_seconds > 300
+    assert large.wake_limit_seconds == 75.0

@@ -30,4 +30,5 @@ class ShareSpec(Section):
     drain_seconds: Seconds = 60.0
     """Requests of a leaving model that run longer than this are ended with an error."""
     switch_seconds: Seconds = 60.0
-    """Longest time for an engine to fall asleep, or to wake and answer; then it is started again."""
+    """Longest time for an engine to fall asleep, or to wake and answer, unless the plan predicts more; then it is
+    started again."""

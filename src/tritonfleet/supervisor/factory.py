@@ -15,7 +15,7 @@ from tritonfleet.supervisor.placement import Place, place_beside
 from tritonfleet.supervisor.prepared import Prepared, PreparedModel
 from tritonfleet.supervisor.process import Spawner
 from tritonfleet.supervisor.share import ShareGroup
-from tritonfleet.supervisor.sleeper import Sleeper, Sleeping
+from tritonfleet.supervisor.sleeper import Sleeper, sleeping_of
 from tritonfleet.supervisor.turns import StartTurns
 from tritonfleet.supervisor.unit import ModelUnit
 from tritonfleet.wire import Endpoint
@@ -78,10 +78,9 @@ class UnitFactory:
     def _sleeper(self, model: PreparedModel, engine: Engine, place: Place, share: ShareGroup) -> Sleeper | None:
         if place.sleep is None:
             return None
-        needs = {
-            member.model: member.need_bytes for group in self._prepared.placement.groups for member in group.members
-        }
-        sleeping = Sleeping(place.sleep, place.gpus, needs[model.spec.name], share.sharing.switch_seconds)
+        groups = self._prepared.placement.groups
+        member = next(entry for group in groups for entry in group.members if entry.model == model.spec.name)
+        sleeping = sleeping_of(place.sleep, place.gpus, member, share.sharing.switch_seconds)
         return Sleeper(engine, model.adapter, sleeping, self._memory)
 
     def _engine(self, name: str, model: PreparedModel, entry: Place, turnstile: Turnstile | None) -> Engine:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tritonfleet.engines.base import Call, EngineAdapter
 from tritonfleet.errors import EngineFailed
-from tritonfleet.planner.result import SleepLevel
+from tritonfleet.planner.result import MemberPlan, SleepLevel
 from tritonfleet.supervisor.device_memory import DeviceMemory
 from tritonfleet.supervisor.engine import Engine
 
@@ -23,6 +23,10 @@ QUIET_LOOK_SECONDS = 0.05
 #: A driver shows freed memory a little later than the engine says so.
 MEMORY_SECONDS = 5.0
 MEMORY_LOOK_SECONDS = 0.1
+#: The first sleep pins the host memory: it took 10 s on an H200 where later ones take 0.31 s.
+FIRST_SLEEP = 35.0
+#: A switch may take this many times as long as the plan predicts.
+SLACK = 3.0
 #: Part of the planned memory that must come back; the plan of small parts is an estimate.
 MEMORY_PART = 0.8
 
@@ -41,8 +45,21 @@ class Sleeping:
     """Empty for an engine on the CPU, whose memory is not checked."""
     need_bytes: int
     """What must come free on each GPU."""
-    switch_seconds: float
-    """Longest time for all steps of one direction; a stopped engine's start has the lifecycle's own."""
+    sleep_limit_seconds: float
+    """Longest time for all steps of falling asleep."""
+    wake_limit_seconds: float
+    """The same for waking up; a stopped engine's start has the lifecycle's own."""
+
+
+def sleeping_of(level: SleepLevel, gpus: tuple[int, ...], member: MemberPlan, switch_seconds: float) -> Sleeping:
+    """Return how *member* sleeps; large models get more than *switch_seconds* where the plan says that they need it."""
+    return Sleeping(
+        level,
+        gpus,
+        member.need_bytes,
+        max(switch_seconds, FIRST_SLEEP * SLACK * member.sleep_seconds),
+        max(switch_seconds, SLACK * member.wake_seconds),
+    )
 
 
 class Sleeper:
@@ -63,9 +80,10 @@ class Sleeper:
             return
         call = self._adapter.sleep(self.level)
         assert call is not None, "the plan gives a level only to engines that have one"
-        deadline = self._deadline()
+        limit = self._sleeping.sleep_limit_seconds
+        deadline = time.monotonic() + limit
         await self._quiet()
-        await self._send(call, deadline)
+        await self._send(call, deadline, limit)
         await self._check_memory(before)
 
     async def wake(self) -> None:
@@ -75,14 +93,12 @@ class Sleeper:
                 await self.engine.ensure_ready()
             except EngineFailed as err:
                 raise SwitchFailed(str(err)) from err
-        deadline = self._deadline()
+        limit = self._sleeping.wake_limit_seconds
+        deadline = time.monotonic() + limit
         if self.level != "stop":
             for call in self._adapter.wake(self.level):
-                await self._send(call, deadline)
-        await self._probe(deadline)
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._sleeping.switch_seconds
+                await self._send(call, deadline, limit)
+        await self._probe(deadline, limit)
 
     async def _quiet(self) -> None:
         """Wait until the engine itself counts no request any more; what it still counts then, its sleep aborts."""
@@ -95,25 +111,24 @@ class Sleeper:
             await asyncio.sleep(QUIET_LOOK_SECONDS)
         log.warning("%s: goes to sleep although it counts requests that nobody waits for", self.engine.name)
 
-    async def _send(self, call: Call, deadline: float) -> None:
-        status, text = await self._ask(call, deadline)
+    async def _send(self, call: Call, deadline: float, limit: float) -> None:
+        status, text = await self._ask(call, deadline, limit)
         if status != 200:
             raise SwitchFailed(f"{_path(call)} was answered with {status}: {text.strip()[:200]}")
 
-    async def _ask(self, call: Call, deadline: float) -> tuple[int, str]:
+    async def _ask(self, call: Call, deadline: float, limit: float) -> tuple[int, str]:
         try:
             return await self.engine.http.send(call, max(0.001, deadline - time.monotonic()))
         except TimeoutError:
-            seconds = self._sleeping.switch_seconds
-            raise SwitchFailed(f"{_path(call)} did not answer within {seconds:g} s (switch_seconds)") from None
+            raise SwitchFailed(f"{_path(call)} did not answer within {limit:g} s (switch_seconds)") from None
         except OSError as err:
             raise SwitchFailed(f"{_path(call)} broke off ({err})") from err
 
-    async def _probe(self, deadline: float) -> None:
+    async def _probe(self, deadline: float, limit: float) -> None:
         """See that it is well, and that a token comes: a wake that went wrong can look well until then."""
-        await self._send(self._adapter.health, deadline)
+        await self._send(self._adapter.health, deadline, limit)
         body = json.dumps({"model": self.engine.name, "prompt": "Hello", "max_tokens": 1})
-        status, text = await self._ask(Call("POST", "/v1/completions", body), deadline)
+        status, text = await self._ask(Call("POST", "/v1/completions", body), deadline, limit)
         # A model without completions (embeddings, ranking) says so with another status, and has answered.
         if status >= 500 and status != 501:
             raise SwitchFailed(f"the first token after the wake was answered with {status}: {text.strip()[:200]}")
