@@ -57,8 +57,9 @@ Merging the pages of eight engines of vLLM 0.32 (51 kB each, 483 kB together) ta
 that the supervisor does for a scrape {scrape} ms (`python scripts/bench_metrics.py`, two cores that were busy with
 other work).
 
-GPUs are read by NVML where the fleet has any, under the names of NVIDIA's DCGM exporter. Where that exporter runs as
-well, choose by `job`, or each GPU counts twice.
+GPUs are read by NVML where the fleet has any, under the names of NVIDIA's DCGM exporter; two H100s take 10 ms, beside
+the other work (`scripts/gpu/nvml_page.py`, which also compares them with nvidia-smi). Where that exporter runs as well,
+choose by `job`, or each GPU counts twice.
 """
 #: Measured by scripts/bench_metrics.py, medians.
 _MERGING, _SCRAPE = "2.3 to 2.9", "5.6 to 6.6"
