@@ -142,31 +142,41 @@ def _activation(model: Architecture, settings: EngineSettings, split: Split) -> 
     """Return the peak of vLLM's profile run: the widest layer on a full batch, or sampling for all sequences.
 
     A layer's inputs and its two widest results are alive together. The sampler holds the logits in the model's type
-    and, in 32 bits, as logits, probabilities and random numbers (``vllm/v1/sample``): 2 + 3 x 4 bytes each.
+    and, in 32 bits, as logits, probabilities and random numbers (``vllm/v1/sample``): 2 + 3 x 4 bytes each. The
+    experts' workspaces stay allocated once they were needed (``vllm/v1/worker/workspace.py``), so they add to both.
     """
     tokens, width = settings.batch_tokens, model.dtype_bytes
     fused, queries = layer_widths(model, split.tensor)
     attention = model.hidden + 2 * fused + queries
     blocks = (3 if model.gated else 2) * (model.intermediate // split.tensor) + 2 * model.hidden
     forward = tokens * width * max(attention, blocks if not all(layer.moe for layer in model.layers) else 0)
+    kept = 0
     if model.experts:
+        kept = _experts_workspace(model, tokens, split)
         forward = max(forward, _experts_activation(model, tokens, split))
     if model.mla:
         heads = model.heads // split.tensor
         forward += MLA_WORKSPACE_TOKENS * heads * (model.mla.nope_dim + model.mla.value_dim) * width
     logits = settings.sequences * padded_vocabulary(model) * (width + 12)
     sampler = logits + (tokens + 2 * settings.sequences) * model.hidden * width
-    return max(forward, sampler) + CUBLAS_BYTES
+    return max(forward, sampler) + kept + CUBLAS_BYTES
 
 
-def _experts_activation(model: Architecture, tokens: int, split: Split) -> int:
-    """Return the bytes of one expert layer's buffers (``TritonExperts.workspace_shapes``, 0.22)."""
+def _experts_workspace(model: Architecture, tokens: int, split: Split) -> int:
+    """Return the bytes of the two workspaces of an expert layer (``TritonExperts.workspace_shapes``, 0.22)."""
     experts = model.experts
     assert experts is not None
     width = experts.intermediate // split.tensor
     rows = experts.per_token * (max(width, model.hidden) + max(2 * width, model.hidden))
+    return tokens * rows * model.dtype_bytes
+
+
+def _experts_activation(model: Architecture, tokens: int, split: Split) -> int:
+    """Return the bytes that one expert layer needs besides the workspaces."""
+    experts = model.experts
+    assert experts is not None
     shared = 3 * experts.shared_intermediate // split.tensor
-    return tokens * ((rows + shared + 3 * model.hidden) * model.dtype_bytes + 4 * experts.count)
+    return tokens * ((shared + 3 * model.hidden) * model.dtype_bytes + 4 * experts.count)
 
 
 def capture_sizes(settings: EngineSettings) -> int:
