@@ -81,6 +81,7 @@ fleet_file() { # SIZE
   echo "name: gpu"
   echo "$runtimes"
   echo "doors: {http: {port: $http}, grpc: {port: $grpc}, metrics: {port: $metrics}, openai: {port: $openai}}"
+  echo "lifecycle: {max_restarts: 1}" # a variant that cannot start must not take the time of the others
   echo "models:"
   if [ "$1" = 7b ]; then
     model llama "$work/7b" "" "max_num_seqs: 1024${ARGS_7B:+, $ARGS_7B}"
@@ -120,8 +121,8 @@ doors() { # SIZE STREAMS OPTIONS...
   state=$work/state-$size
   fleet=("$work/fleet.yaml" --state "$state")
   echo "== doors $size, $(left) s left"
-  if ! timeout "$(left)" "$python" -m tritonfleet up "${fleet[@]}" --detach --ignore-plan ${install:+"$install"}; then
-    "$python" -m tritonfleet status "${fleet[@]}" # a variant that does not start must not keep the others back
+  if ! timeout $(($(left) * 2 / 3)) "$python" -m tritonfleet up "${fleet[@]}" --detach --ignore-plan ${install:+"$install"}; then
+    "$python" -m tritonfleet status "${fleet[@]}"
   fi
   timeout -k 5 "$(($(left) + 10))" "$python" "$root/scripts/bench_gpu.py" --fleet "$work/fleet.yaml" \
     --state "$state" --streams "$streams" --seconds "$(left)" --offline "$out/offline-$size.json" \
