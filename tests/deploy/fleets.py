@@ -113,6 +113,7 @@ models:
 #: Fleets with golden files: those without autoscalers, whose queries have tests of their own.
 GOLDEN_FLEETS = tuple(name for name in FLEETS if name != "scaled")
 GOLDEN = Path(__file__).parent / "render/golden"
+SCHEMA = Path(__file__).parents[2] / "deploy/helm/tritonfleet/values.schema.json"
 
 
 def facts_of(spec: FleetSpec) -> dict[str, ModelFacts]:

@@ -6,15 +6,17 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.deploy.fleets import COMMIT, FLEETS, GOLDEN, GOLDEN_FLEETS, rendered
+from tests.deploy.fleets import COMMIT, FLEETS, GOLDEN, GOLDEN_FLEETS, SCHEMA, rendered
 from tests.spec.strategies import fleets
 from tritonfleet.deploy.cluster_spec import cluster_spec, kubernetes_name
 from tritonfleet.deploy.pools import Pool, supported_machines
+from tritonfleet.deploy.schema import chart_schema
 from tritonfleet.deploy.sizes import gpu_resources, stand_ins
 from tritonfleet.deploy.values import fleet_text
 from tritonfleet.errors import CapacityError, UsageError
@@ -48,6 +50,11 @@ def test_files_are_the_reviewed_ones(name: str) -> None:
         if path.is_file()
     }
     assert rendered(FLEETS[name]).files == expected, "python -m tests.deploy.update"
+
+
+def test_the_values_schema_knows_the_present_spec() -> None:
+    assert chart_schema(SCHEMA.read_text()) == SCHEMA.read_text(), "python -m tests.deploy.update"
+    jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
 
 
 def test_pods_serve_the_commit_that_the_hub_had() -> None:
