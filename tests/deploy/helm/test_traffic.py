@@ -8,6 +8,7 @@ import pytest
 
 from tests.deploy.helm.charts import CASES, CHART, Json, of_kind, render_case
 from tritonfleet.client.grpc_door import MODEL_HEADER
+from tritonfleet.gateway.app import KINDS
 
 pytestmark = pytest.mark.deploy
 
@@ -82,6 +83,16 @@ def test_openai_requests_go_to_the_door_of_several_pools_and_to_the_pod_of_one()
 
     assert backends(openai("eks")) == {("guide-door", 9000)}
     assert backends(openai("eks-one-pool")) == {("guide-chat", 9000)}
+
+
+def test_every_path_of_the_openai_door_is_let_through_and_nothing_else_of_it() -> None:
+    route = next(
+        entry for entry in of_kind(render_case("eks"), "HTTPRoute") if entry["metadata"]["name"] == "guide-openai"
+    )
+    prefixes = [match["path"]["value"] for match in route["spec"]["rules"][0]["matches"]]
+    for kind in KINDS:
+        assert any(kind.path == prefix or kind.path.startswith(f"{prefix}/") for prefix in prefixes), kind.path
+    assert not [prefix for prefix in prefixes if prefix.startswith(("/metrics", "/console"))]
 
 
 def test_the_door_knows_every_model_and_where_its_pods_are() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.deploy.fleets import COMMIT, FLEETS, GOLDEN, GOLDEN_FLEETS, SCHEMA, rendered
@@ -183,6 +183,7 @@ def test_names_become_kubernetes_names() -> None:
 
 
 @given(fleets())
+@settings(max_examples=25)
 def test_any_fleet_stays_a_fleet_or_is_refused_in_our_words(data: dict[str, Any]) -> None:
     spec = FleetSpec.model_validate(data)
     try:
