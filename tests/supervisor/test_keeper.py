@@ -91,6 +91,17 @@ async def start(spawner: Spawner, folder: Path, *words: str, grace: float = 5.0)
     return program
 
 
+async def test_children_that_compute_give_way(spawner: Spawner, tmp_path: Path) -> None:
+    program = await start(spawner, tmp_path)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert program.pid is not None
+    program.let_servers_first()
+    assert os.getpriority(os.PRIO_PROCESS, program.pid) == own
+    assert os.getpriority(os.PRIO_PROCESS, grandchild(tmp_path)) == 10
+    await program.stop(5.0)
+    program.let_servers_first()  # nobody is left
+
+
 async def test_a_killed_program_takes_its_detached_child_along(spawner: Spawner, tmp_path: Path) -> None:
     program = await start(spawner, tmp_path)
     assert program.pid is not None

@@ -81,6 +81,8 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     """Added to, and overriding, the supervisor's own environment."""
+    children_compute: bool = False
+    """Whether its child processes keep cores busy that the servers need too; they are run at a lower priority."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ class VLLM:
         argv = [*_program(launch), *_address(launch), *_own_options(launch)]
         for name, value in asked.items():
             argv += arguments.option(launch.model.name, name, value, KINDS.get(name))
-        return Command(tuple(argv), _environment(launch, asked))
+        # On the CPU the engine core and its workers spin; the server and both doors must get their cores at once.
+        return Command(tuple(argv), _environment(launch, asked), children_compute=not launch.gpus)
 
     def sleep(self, level: int) -> Call:
         """Return the call that frees the GPU's memory: level 1 keeps the weights in host memory, level 2 drops them.
