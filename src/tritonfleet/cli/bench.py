@@ -176,6 +176,8 @@ class _Run:
         from tritonfleet.bench.plot import write_plot
 
         outcomes = [outcome for outcome in session.outcomes if outcome.complete or outcome.samples or outcome.failures]
+        if found is not None:  # the search jumps to and fro
+            outcomes.sort(key=lambda outcome: outcome.level.streams or 0)
         title = f"{self.place.model} at {self.place.door} ({self.place.where})"
         console.print(title)
         console.print(table(outcomes) if outcomes else "nothing was measured")
