@@ -45,7 +45,7 @@ not those of the requests: Triton books a request as done when the backend takes
   `engine_index`.
 - Engines other than vLLM get vLLM's names for the same meanings, so one dashboard serves all. What only they have
   passes through under its own name. Older releases of vLLM get the newer names.
-- Left out: `python_*`, and the `_created` times.
+- Left out: `python_*`, and the `_created` times, which vLLM is asked not to make.
 - **What is not known is absent, never zero.** The series of an engine that hangs, starts or died are not on the page,
   and `tritonfleet_scrape_up` is 0 for it. It is absent for a model that is not loaded, or whose engine ended to
   sleep. `tritonfleet_scrape_part_up` tells the same of Triton, the GPUs and the supervisor.
@@ -53,7 +53,7 @@ not those of the requests: Triton books a request as done when the backend takes
 Engines are read side by side when somebody asks for the page, each with a second to answer. Scrapers that come within
 half a second get the same page. The supervisor's log says once which engine cannot be read, and why.
 
-Merging the pages of eight engines of vLLM 0.32 (51 kB each, 483 kB together) takes {merging} ms of CPU, and everything
+Merging the pages of eight engines of vLLM 0.32 (40 kB each, 484 kB together) takes {merging} ms of CPU, and everything
 that the supervisor does for a scrape {scrape} ms (`python scripts/bench_metrics.py`, two cores that were busy with
 other work).
 
@@ -62,7 +62,7 @@ the other work (`scripts/gpu/nvml_page.py`, which also compares them with nvidia
 choose by `job`, or each GPU counts twice.
 """
 #: Measured by scripts/bench_metrics.py, medians.
-_MERGING, _SCRAPE = "2.3 to 2.9", "5.6 to 6.6"
+_MERGING, _SCRAPE = "1.5 to 1.6", "4.0 to 4.4"
 
 _NOTES: dict[Source, str] = {
     "engine": (
