@@ -33,6 +33,7 @@ def test_every_default_is_pinned() -> None:
                 "env": {},
                 "lora": {},
                 "replicas": 1,
+                "bridge_instances": 1,
                 "load": True,
                 "share": None,
                 "pool": None,
