@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("sleep.json"), help="JSON result")
     parser.add_argument("--levels", default="1,2", help="sleep levels")
     parser.add_argument("--seconds", type=float, default=540.0, help="time for everything")
+    parser.add_argument("--gpu", type=int, default=0, help="index of the GPU to use")
     parser.add_argument("--fake", action="store_true", help="use the fake engine")
     options = parser.parse_args()
     return asyncio.run(run(options))
@@ -63,7 +64,7 @@ async def run(options: argparse.Namespace) -> int:
         if not options.fake:
             await asyncio.to_thread(make_model, model)
         for level in (int(text) for text in options.levels.split(",")):
-            setup = setup_of(Path(folder), model, 2 if level == 2 else 1, fake=options.fake)
+            setup = setup_of(Path(folder), model, 2 if level == 2 else 1, gpu=options.gpu, fake=options.fake)
             memory_of = no_memory if options.fake else nvml
             async with share_rig(setup, memory_of) as rig:
                 began = time.monotonic()
@@ -96,7 +97,7 @@ def make_model(folder: Path) -> None:
     AutoModelForCausalLM.from_config(config, torch_dtype=torch.bfloat16).save_pretrained(folder)
 
 
-def setup_of(folder: Path, model: Path, level: SleepLevel, *, fake: bool) -> Setup:
+def setup_of(folder: Path, model: Path, level: SleepLevel, *, gpu: int, fake: bool) -> Setup:
     """Return two models that cannot be awake at once."""
     fakes: dict[str, Any] = {"tpot_ms": 5, "answer_tokens": 2000}
     arguments: dict[str, Any] = fakes if fake else {"max_num_seqs": 32}
@@ -119,7 +120,7 @@ def setup_of(folder: Path, model: Path, level: SleepLevel, *, fake: bool) -> Set
         Lifecycle(start_seconds=240, stop_seconds=10, backoff_seconds=0.5),
         ShareSpec(min_residency_seconds=0.01, residency_per_switch=0, idle_seconds=0.01),
         level=level,
-        gpus=() if fake else (0,),
+        gpus=() if fake else (gpu,),
         need_bytes=1 if fake else int(gpu_bytes() * MEMORY_SHARE * NEED_PART),
         memory_share=None if fake else MEMORY_SHARE,
     )
