@@ -11,7 +11,13 @@ resource "helm_release" "gateway" {
   version          = var.gateway_chart.version
   atomic           = true
   timeout          = 600
-  values           = [yamlencode({ nginxGateway = { productTelemetry = { enable = false } } })]
+  values = [yamlencode({
+    nginxGateway = {
+      productTelemetry = { enable = false }
+      # The fleet's chart sets gRPC's timeouts by a SnippetsPolicy: no policy of its own has them.
+      snippets = { enable = true }
+    }
+  })]
 }
 
 # Retired upstream in March 2026: here for those who have to keep Ingress for a while.
@@ -28,6 +34,8 @@ resource "helm_release" "ingress" {
   timeout          = 600
   values = [yamlencode({
     controller = {
+      # A gRPC stream is one long body; no annotation has this. As front.timeout of the fleet's chart.
+      config = { client-body-timeout = "3600" }
       service = {
         annotations = {
           "service.beta.kubernetes.io/aws-load-balancer-type"            = "external"
