@@ -68,7 +68,15 @@ async def run(options: argparse.Namespace) -> int:
             memory_of = no_memory if options.fake else nvml
             async with share_rig(setup, memory_of) as rig:
                 began = time.monotonic()
-                await rig.start()
+                try:
+                    await rig.start()
+                except TimeoutError:
+                    say(f"the group did not come up: {rig.phases()}")
+                    for name, engine in rig.engines.items():
+                        say(f"{name}: {engine.state}, {engine.reason or 'no reason'}")
+                    for log in sorted(Path(folder).rglob("*.log")):
+                        say(f"==> {log.name} <==\n{log.read_text(errors='replace')[-3000:]}")
+                    return 1
                 result[f"start_seconds_level_{level}"] = time.monotonic() - began
                 for check in CHECKS:
                     result["checks"].append(await outcome(rig, check, level, deadline))
