@@ -89,6 +89,8 @@ class Route:
     """Longest wait for a lease, unless the request names a shorter one."""
     engine_version: str = ""
     """Version of the engine's runtime, where it is known."""
+    in_triton: bool = True
+    """Whether Triton has the model loaded."""
 
 
 @dataclass(frozen=True)

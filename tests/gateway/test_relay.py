@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -259,6 +260,10 @@ async def test_health_follows_the_routes(stage: Stage) -> None:
             assert answer.status == 503
         async with stage.session.get("/health/live") as answer:
             assert answer.status == 200
+        await stage.supervisor.set(replace(stage.route(replica, model="llama2"), in_triton=False))
+        await stage.until_known()
+        async with stage.session.get("/health/ready") as answer:
+            assert answer.status == 503  # the KServe door would still refuse its requests
         await stage.serve(replica)
         await stage.until_known()
         async with stage.session.get("/health/ready") as answer:

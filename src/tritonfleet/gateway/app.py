@@ -83,9 +83,9 @@ class Pages:
         return JSONResponse({"status": "live"})
 
     async def ready(self, _: Request) -> Response:
-        """Tell whether at least one model serves, and how each of them is."""
+        """Tell whether at least one model serves at both doors, and how each of them is."""
         states = {route.model: route.state for route in self._core.names.routes}
-        serves = any(route.endpoints for route in self._core.names.routes)
+        serves = any(route.endpoints and route.in_triton for route in self._core.names.routes)
         return JSONResponse({"status": "ready" if serves else "not ready", "models": states}, 200 if serves else 503)
 
     async def metrics(self, _: Request) -> Response:

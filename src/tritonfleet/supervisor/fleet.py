@@ -325,6 +325,7 @@ class Fleet:
             unit.holds = 0
 
     async def _load(self, unit: ModelUnit) -> None:
+        unit.loading = True
         try:
             await unit.ensure_ready()
             await self._triton.http.load(unit.name)
@@ -336,6 +337,8 @@ class Fleet:
             if self._triton.ready and unit.wanted:
                 unit.load_error = str(err)
                 log.warning("%s", err)
+        finally:
+            unit.loading = False
         self._notify()
 
     async def _load_others(self) -> None:

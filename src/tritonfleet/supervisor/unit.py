@@ -51,6 +51,8 @@ class ModelUnit:
         """Whether Triton should have it loaded."""
         self.holds = 0
         """Bridge instances that hold it; the engines stop with the last release."""
+        self.loading = False
+        """Whether Triton was asked to load it and has not answered."""
         self.load_error = ""
         """Why Triton did not load it."""
         self._retiring = False
@@ -88,9 +90,14 @@ class ModelUnit:
         return self.load_error or next((engine.reason for engine in self.engines if engine.reason), "")
 
     @property
+    def in_triton(self) -> bool:
+        """Whether Triton has it loaded."""
+        return self.holds > 0 and not self.loading
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is under way: served by Triton, failed, or not wanted."""
-        return not self.wanted or self.state == "failed" or (self.state in SERVING and self.holds > 0)
+        return not self.wanted or self.state == "failed" or (self.state in SERVING and self.in_triton)
 
     async def ensure_ready(self) -> None:
         """Start all replicas and return once one serves; raise EngineFailed with the reason if none does.
@@ -180,6 +187,7 @@ class ModelUnit:
             lease=self._lease,
             hold_seconds=self.share.sharing.hold_seconds if self.share is not None else 0.0,
             engine_version=self._engine_version,
+            in_triton=self.in_triton,
         )
 
     def _serves(self, engine: Engine) -> bool:
@@ -216,7 +224,7 @@ class ModelUnit:
             engine=self.spec.engine,
             source=self.spec.source,
             state=self.state,
-            in_triton=self.holds > 0,
+            in_triton=self.in_triton,
             replicas=tuple(replicas),
             reason=self.reason,
             share=self.spec.share or "",
