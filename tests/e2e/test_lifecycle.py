@@ -106,6 +106,15 @@ def test_a_reload_keeps_the_engine(maker: Maker) -> None:
     assert post(fleet, "/v2/repository/models/alpha/load").ok
     assert generate(fleet, "alpha").ok
     assert fleet.status().models[0].replicas[0].pid == pid
+    # With more instances: the old stub ends as two new ones start, which is no reason to start Triton again.
+    config = fleet.layout.repository / "alpha" / "config.pbtxt"
+    config.write_text(config.read_text().replace("count: 1", "count: 2"))
+    assert "count: 2" in config.read_text()
+    triton = fleet.status().triton_pid
+    assert post(fleet, "/v2/repository/models/alpha/load").ok
+    assert all(generate(fleet, "alpha").ok for _ in range(4))
+    assert fleet.status().triton_pid == triton
+    assert fleet.status().triton_restarts == 0
 
 
 def test_a_model_that_is_not_to_be_loaded_waits_for_its_load(maker: Maker) -> None:
