@@ -18,11 +18,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usage() {
   cat <<'TEXT'
-usage: install.sh [--fleet fleet.yaml | --rendered DIR] [options]
+usage: install.sh [--fleet fleet.yaml --registry ADDRESS | --rendered DIR] [options]
 
 Brings a fleet up on Amazon EKS. It can be run again at any time: it goes on from what exists.
 
   --fleet FILE          the fleet (default: fleet.yaml); rendered by 'tritonfleet deploy render'
+  --registry ADDRESS    where the images of deploy/image were pushed to; for --fleet
   --rendered DIR        a folder that 'tritonfleet deploy render' wrote before
   --name NAME           name of the deployment and of the EKS cluster (default: tritonfleet)
   --region REGION       AWS region (default: the AWS CLI's)
@@ -42,6 +43,7 @@ TEXT
 }
 
 fleet=fleet.yaml
+registry=
 rendered=
 name=tritonfleet
 region=
@@ -60,6 +62,7 @@ pinned_region=
 while [ $# -gt 0 ]; do
   case $1 in
     --fleet) need_value "$1" $#; fleet=$2; shift ;;
+    --registry) need_value "$1" $#; registry=$2; shift ;;
     --rendered) need_value "$1" $#; rendered=$2; shift ;;
     --name) need_value "$1" $#; name=$2; shift ;;
     --region) need_value "$1" $#; region=$2; shift ;;
@@ -92,7 +95,7 @@ render_fleet() {
   else
     [ -f "$fleet" ] || fail "$fleet does not exist" "Give your fleet with --fleet FILE."
     rendered=$work/rendered
-    tritonfleet deploy render "$fleet" -o "$rendered" || fail "$fleet could not be rendered; the lines above say why"
+    tritonfleet deploy render "$fleet" -o "$rendered" ${registry:+--registry "$registry"} || fail "$fleet could not be rendered; the lines above say why"
   fi
   [ -f "$rendered/terraform.tfvars.json" ] || fail "$rendered holds no terraform.tfvars.json" "Write it with 'tritonfleet deploy render FLEET -o DIR'."
 }
@@ -195,6 +198,7 @@ main() {
   tf_output infrastructure secret_versions >"$work/secret_versions.json"
   check_capacity
   check_token
+  check_images
   stop_on_problems
   pin_versions
 

@@ -119,3 +119,9 @@ check_token() {
     *) warn "Hugging Face cannot be asked about the token (HTTP $code); it is used as it is" ;;
   esac
 }
+
+# check_images: without a registry every pod would wait for an image that nobody has.
+check_images() {
+  ! grep -qE '^  (registry|serving): *[^" ]' "$rendered/values.yaml" || return 0
+  problem "the images have no registry: build and push those of deploy/image/Dockerfile (docs/deploy.md), then give the place with --registry, here or to 'tritonfleet deploy render'"
+}

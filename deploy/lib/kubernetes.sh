@@ -76,5 +76,5 @@ verify_models() {
   done
   stop_prompter
   [ "${#failed[@]}" -eq 0 ] || fail "no answer through the load balancer from: ${failed[*]}" \
-    "See 'kubectl -n $namespace get pods' and 'kubectl -n $namespace logs -l tritonfleet.io/model=${failed[0]}'; the others serve."
+    "See 'kubectl -n $namespace get pods' and 'kubectl -n $namespace logs -l app.kubernetes.io/component=serving --prefix --tail=50'; the others serve."
 }

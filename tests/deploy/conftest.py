@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 #: Folder or module, and the package without which it cannot be imported.
-NEEDS = {"helm": "helm_python", "test_pods.py": "helm_python", "test_chart.py": "helm_python"}
+NEEDS = dict.fromkeys(("helm", "test_chart.py", "test_path.py", "test_pods.py"), "helm_python")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

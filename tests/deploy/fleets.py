@@ -140,7 +140,10 @@ def resolved_of(spec: FleetSpec) -> dict[str, ResolvedModel]:
     return found
 
 
-def rendered(text: str, chosen: dict[str, str] | None = None, *, token_required: bool = False) -> Rendered:
+def rendered(
+    text: str, chosen: dict[str, str] | None = None, *, token_required: bool = False, registry: str = ""
+) -> Rendered:
     """Return the deployment of the fleet.yaml in *text*."""
     spec = parse_spec(text)
-    return render(spec, facts_of(spec), resolved_of(spec), chosen=chosen, token_required=token_required)
+    facts, resolved = facts_of(spec), resolved_of(spec)
+    return render(spec, facts, resolved, chosen=chosen, token_required=token_required, registry=registry)

@@ -111,6 +111,27 @@ def test_question(bench: Bench, answer: str, applies: bool) -> None:
     assert ("Nothing was changed." in out) is not applies
 
 
+# ---- images
+
+
+def test_registry_reaches_the_renderer(bench: Bench) -> None:
+    """--registry is where the images are."""
+    done = bench.run("install.sh", "--plan-only", "--registry", "registry.example.com/llm")
+    assert done.code == 0, done.err
+    (call,) = done.lines("tritonfleet deploy render")
+    assert call.endswith("--registry registry.example.com/llm")
+
+
+def test_images_without_a_registry(bench: Bench) -> None:
+    """A fleet rendered without a registry is refused before anything is created."""
+    rendered = keep(bench.folder)
+    (rendered / "values.yaml").write_text("pools: {}\n")
+    done = bench.run("install.sh", "--yes", "--rendered", "rendered")
+    assert done.code == 1
+    assert "the images have no registry" in done.err
+    assert not done.lines("terraform apply")
+
+
 # ---- preflight
 
 
