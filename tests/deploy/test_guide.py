@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -43,6 +44,17 @@ def test_both_pages_have_the_same_parts() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page):
         assert (ROOT / "docs" / target).exists(), target
+
+
+@pytest.mark.deploy
+def test_the_renderers_output_is_what_it_prints(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tritonfleet", "deploy", "render", str(ROOT / "examples/demo.yaml"), "-o", "rendered"]
+    environ = os.environ | {"COLUMNS": "110"}
+    done = subprocess.run(
+        [*argv, "--registry", "r.example.com"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    (shown,) = (block for block in fences(PAGES[0]) if "RUNS ON" in block)
+    assert shown.splitlines()[1:-1] == done.stdout.splitlines()
 
 
 def test_options_exist() -> None:

@@ -60,6 +60,16 @@ def settings() -> dict[str, str]:
     return dict(re.findall(r"^    (\w+) ([^;{}]+);$", server, re.MULTILINE))
 
 
+def with_tls(text: str, port: int, folder: Path) -> str:
+    """Return the file with the README's TLS lines, for a certificate in *folder*."""
+    block = re.search(r"```nginx\n(.*?)```", (CONFIG.parent / "README.md").read_text(), re.DOTALL)
+    assert block
+    lines = block[1].replace("listen 443 ", f"listen 127.0.0.1:{port} ").replace("/etc/nginx/tls/", f"{folder}/")
+    plain = re.search(r"    listen \S+;\n    listen \S+ http2;\n", text)
+    assert plain
+    return text.replace(plain[0], lines)
+
+
 def configured(front: Front, servers: Mapping[int, str], changed: Mapping[str, str]) -> str:
     """Return the file with other ports, *servers* by the port that it names, and *changed* directives."""
     text = CONFIG.read_text()
@@ -74,11 +84,11 @@ def configured(front: Front, servers: Mapping[int, str], changed: Mapping[str, s
 
 
 @contextmanager
-def nginx(folder: Path, servers: Mapping[int, str], **changed: str) -> Iterator[Front]:
-    """Run nginx in front of *servers* until the block ends."""
+def nginx(folder: Path, servers: Mapping[int, str], *, tls: bool = False, **changed: str) -> Iterator[Front]:
+    """Run nginx in front of *servers* until the block ends; *tls* takes fleet.crt and fleet.key from *folder*."""
     front = Front(*free_ports(2))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tritonfleet.conf").write_text(configured(front, servers, changed))
+    text = configured(front, servers, changed)
+    (folder / "tritonfleet.conf").write_text(with_tls(text, front.grpc_port, folder) if tls else text)
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
     argv = ["nginx", "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -230,3 +232,21 @@ def test_a_silent_sse_stream_needs_the_read_timeout(fleet: RunningFleet, tmp_pat
     cut = pytest.raises((httpx.HTTPStatusError, httpx.RemoteProtocolError))
     with nginx(tmp_path, servers(fleet), proxy_read_timeout=LIMIT) as front, cut:
         list(STREAMS[stream](front, "slow", 4))
+
+
+def test_tls_has_one_port_for_http_and_grpc(fleet: RunningFleet, tmp_path: Path) -> None:
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(tmp_path / "fleet.key"), "-out", str(tmp_path / "fleet.crt")]
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files]
+    subprocess.run(argv, check=True, capture_output=True)
+    with nginx(tmp_path, servers(fleet), tls=True) as front:
+        trust = ssl.create_default_context(cafile=str(tmp_path / "fleet.crt"))
+        url = f"https://localhost:{front.grpc_port}"
+        assert httpx.get(f"{url}/v1/models", verify=trust).status_code == 200
+        certificate = str(tmp_path / "fleet.crt")
+        with triton.InferenceServerClient(
+            f"localhost:{front.grpc_port}", ssl=True, root_certificates=certificate
+        ) as client:
+            call = Call(client)
+            call.start("steady", 4)
+            assert isinstance(call.next()[1], str)
