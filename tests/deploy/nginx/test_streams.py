@@ -213,13 +213,16 @@ def test_a_grpc_client_that_keeps_its_side_open_needs_the_body_timeout(fleet: Ru
         assert isinstance(call.next()[1], InferenceServerException)
 
 
-@pytest.mark.parametrize(("limits", "status"), [({}, grpc.StatusCode.OK), ({"grpc_read_timeout": LIMIT}, CUT)])
+@pytest.mark.parametrize(("limit", "status"), [("3600s", grpc.StatusCode.OK), (LIMIT, CUT)])
 def test_a_grpc_client_that_said_all_needs_the_read_timeout(
-    fleet: RunningFleet, tmp_path: Path, limits: dict[str, str], status: grpc.StatusCode
+    fleet: RunningFleet, tmp_path: Path, limit: str, status: grpc.StatusCode
 ) -> None:
     """As `tritonfleet client` does: nginx waits for the answer."""
     request = infer_request(GenerateRequest("slow", "one two three", sampling={"max_tokens": 4}), INPUTS)
-    with nginx(tmp_path, servers(fleet), **limits) as front, grpc.insecure_channel(front.grpc) as channel:
+    with (
+        nginx(tmp_path, servers(fleet), grpc_read_timeout=limit) as front,
+        grpc.insecure_channel(front.grpc) as channel,
+    ):
         call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter([request]), timeout=20)
         with contextlib.suppress(grpc.RpcError):
             list(call)
