@@ -122,13 +122,19 @@ async def test_leaving_frees_the_engine(demo_fleet: RunningFleet, protocol: str)
     port = demo_fleet.grpc if protocol == "grpc" else demo_fleet.http
     # Many choices keep the engine at work much longer than a busy machine may take to show the first token.
     request = GenerateRequest("llama2", "a", {"max_tokens": 480, "ignore_eos": True, "n": 16}, stream=True)
+    socket = engine_socket(demo_fleet, "llama2")
     async with FleetClient(f"{protocol}://127.0.0.1:{port}") as fleet_client:
         async with aclosing(fleet_client.stream(request)) as chunks:
             await anext(chunks)
-            assert await running(engine_socket(demo_fleet, "llama2")) > 0
-        async with asyncio.timeout(5):
-            while await running(engine_socket(demo_fleet, "llama2")):  # noqa: ASYNC110 - the engine has no event to await
-                await asyncio.sleep(0.05)
+            await until_running(socket, True)  # the count comes a moment after the token
+        await until_running(socket, False)
+
+
+async def until_running(socket: str, wanted: bool) -> None:
+    """Wait until the engine runs something, or nothing any more."""
+    async with asyncio.timeout(5):
+        while (await running(socket) > 0) is not wanted:  # noqa: ASYNC110 - the engine has no event to await
+            await asyncio.sleep(0.05)
 
 
 async def running(socket: str) -> float:
