@@ -27,6 +27,7 @@ def fleet_view(status: FleetStatus) -> RenderableType:
     for name, right in (
         ("MODEL", 0),
         ("STATE", 0),
+        ("ENGINE", 0),
         ("DEVICE", 0),
         ("RUNNING", 1),
         ("WAITING", 1),
@@ -38,7 +39,7 @@ def fleet_view(status: FleetStatus) -> RenderableType:
         for replica in model.replicas:
             table.add_row(*_row(model, replica))
     for name in status.others:
-        table.add_row(name, _state("ready"), "triton", "", "", "", "")
+        table.add_row(name, _state("ready"), "triton", "", "", "", "", "")
     parts: list[RenderableType] = [_heading(status), table, *map(_share, status.shares)]
     parts += [
         Text(f"{model.model}: {model.reason}", style="red" if model.state == "failed" else "yellow")
@@ -91,6 +92,7 @@ def _row(model: ModelStatus, replica: ReplicaStatus) -> tuple[str | Text, ...]:
     return (
         name,
         shown,
+        model.engine,
         replica.device,
         _number(replica.running, "{:.0f}"),
         _number(replica.waiting, "{:.0f}"),
