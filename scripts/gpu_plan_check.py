@@ -4,7 +4,7 @@ It needs vLLM and this package's source, nothing else, and no network: models ar
 config.json is written here. One line for each model, JSON in $OUT/plan_check.json, written after each; exit code 1 if
 a goal is missed (weights 2 %, KV-cache tokens 5 %) or a model did not start. On one H100 or H200, within 8 minutes::
 
-    OUT=$OUT PYTHONPATH=src:/root/p/client:/root/p/engine python3 scripts/gpu_plan_check.py
+    OUT=$OUT PYTHONPATH=src:/tmp/prefix/client:/tmp/prefix/engine python3 scripts/gpu_plan_check.py
     ... scripts/gpu_plan_check.py gemma-3-1b deepseek-v2-lite --seconds 300
 
 Each engine runs in a process of its own; the next one imports vLLM meanwhile and waits for its turn. An engine is ended

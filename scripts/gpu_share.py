@@ -5,9 +5,9 @@ are measured there (time to first token by prompt length, time per token by batc
 simulator replays the same trace with them. Everything is started by scripts/gpu/share.sh, one mode a call, each
 within 9 minutes; on a GPU host without network::
 
-    bash scripts/gpu/share.sh /root/p $OUT shared      # four models take turns
-    bash scripts/gpu/share.sh /root/p $OUT squeezed    # four models with a quarter of the memory each
-    bash scripts/gpu/share.sh /root/p $OUT restart     # two models that are stopped and started for each other
+    bash scripts/gpu/share.sh /tmp/prefix $OUT shared      # four models take turns
+    bash scripts/gpu/share.sh /tmp/prefix $OUT squeezed    # four models with a quarter of the memory each
+    bash scripts/gpu/share.sh /tmp/prefix $OUT restart     # two models that are stopped and started for each other
     python scripts/gpu_share.py --compare shared.json squeezed.json restart.json --png share.png
 
 Without a GPU, with fake engines: ``FAKE=1 bash scripts/gpu/share.sh - OUT shared``.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measure models that share one GPU, on a GPU host without network: share.sh PREFIX OUT MODE
 #
-#   bash scripts/gpu/share.sh /root/p "$OUT" shared     four models of Llama-2-7B's shape take turns (up to 9 minutes)
-#   bash scripts/gpu/share.sh /root/p "$OUT" squeezed   the same four with a quarter of the memory each
-#   bash scripts/gpu/share.sh /root/p "$OUT" restart    two of them that are stopped and started for each other
+#   bash scripts/gpu/share.sh /tmp/prefix "$OUT" shared     four models of Llama-2-7B's shape take turns (up to 9 minutes)
+#   bash scripts/gpu/share.sh /tmp/prefix "$OUT" squeezed   the same four with a quarter of the memory each
+#   bash scripts/gpu/share.sh /tmp/prefix "$OUT" restart    two of them that are stopped and started for each other
 #
 # PREFIX is as for bench.sh. Results: OUT/MODE.json, OUT/MODE-logs.tgz; then, anywhere:
 #   python scripts/gpu_share.py --compare OUT/shared.json OUT/squeezed.json --png share.png
