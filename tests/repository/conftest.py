@@ -12,7 +12,7 @@ from tests.sources import s3
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The URL of an S3 server in this process."""
-    with s3.serve(18201) as url:
+    with s3.serve() as url:
         yield url
 
 

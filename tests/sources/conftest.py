@@ -153,7 +153,7 @@ def hub() -> Iterator[FakeHub]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The URL of an S3 server in this process."""
-    with s3.serve(18200) as url:
+    with s3.serve() as url:
         yield url
 
 

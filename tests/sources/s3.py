@@ -38,10 +38,11 @@ class Bucket:
 
 
 @contextmanager
-def serve(port: int) -> Iterator[str]:
-    """Serve S3 on *port* and return its URL."""
-    server = ThreadedMotoServer(port=port, ip_address="127.0.0.1", verbose=False)
+def serve() -> Iterator[str]:
+    """Serve S3 on a free port and return its URL."""
+    server = ThreadedMotoServer(port=0, ip_address="127.0.0.1", verbose=False)
     server.start()
+    _, port = server.get_host_and_port()
     yield f"http://127.0.0.1:{port}"
     server.stop()
 

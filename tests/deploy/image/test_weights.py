@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import free_ports
 from tests.sources import s3
 from tritonfleet.deploy import weights
 from tritonfleet.deploy.weights import MARKER, Weights, copy, is_copied, main, read_table, wait
@@ -19,7 +18,7 @@ from tritonfleet.sources import resolve_source
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with s3.serve(free_ports(1)[0]) as url:
+    with s3.serve() as url:
         yield url
 
 
