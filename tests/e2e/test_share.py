@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.conftest import FleetMaker, RunningFleet
 from tests.e2e.doors import Doors, ask
-from tritonfleet.wire import FleetStatus, ShareStatus, load
+from tritonfleet.control_client import ControlClient
+from tritonfleet.wire import ShareStatus
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +40,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 
 def group(fleet: RunningFleet) -> ShareStatus:
     """Return the state of the only group."""
-    (found,) = load(FleetStatus, _control(fleet, "/v1/status", "GET")).shares
+    (found,) = ControlClient(fleet.layout.control_socket, fleet.name).status().shares
     return found
 
 
@@ -129,11 +130,11 @@ def _impatient(fleet: RunningFleet, model: str, seconds: str) -> tuple[int, dict
     return response.status, {name.lower(): value for name, value in response.getheaders()}, data.get("error", {})
 
 
-def _control(fleet: RunningFleet, path: str, method: str = "POST") -> dict[str, Any]:
+def _control(fleet: RunningFleet, path: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection("supervisor", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.connect(str(fleet.layout.control_socket))
-    connection.request(method, path, "{}" if method == "POST" else None)
+    connection.request("POST", path, "{}")
     data: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
     return data

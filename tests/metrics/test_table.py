@@ -8,9 +8,10 @@ import pytest
 
 from tritonfleet.bridge import metrics as bridge
 from tritonfleet.engines import adapter
+from tritonfleet.engines.vllm_metrics import MEANINGS
 from tritonfleet.gateway.metrics import TABLE as GATEWAY
 from tritonfleet.metrics.gpu import GpuReading, gpu_text
-from tritonfleet.metrics.names import MEANINGS, OLDER, renamed
+from tritonfleet.metrics.names import OLDER, renamed
 from tritonfleet.metrics.table import METRICS, SERIES, SOURCES, TABLE
 
 

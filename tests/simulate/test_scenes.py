@@ -18,14 +18,12 @@ from tritonfleet.simulate.scenes import (
     check_models,
     parse_policy,
     planned_scene,
-    policy_of,
     restarting_scene,
     squeezed_scene,
 )
 from tritonfleet.simulate.speeds import Times, estimate, read_times
 from tritonfleet.spec.sharing import ShareSpec
-from tritonfleet.supervisor import share
-from tritonfleet.supervisor.seats import Policy
+from tritonfleet.supervisor.seats import Policy, policy_of
 
 SHARED: list[dict[str, Any]] = [{"name": name, "share": "g"} for name in "abcd"]
 
@@ -157,8 +155,8 @@ def test_the_groups_own_settings_are_simulated() -> None:
     scene = planned_scene(found, plan(spec, found.facts, found.machine), {})
     assert scene.policies["g"].min_residency_seconds == 7
     assert scene.wait_seconds["g"] == 20
-    assert policy_of(spec, "g") == share.policy_of(spec.sharing("g"))
-    changed = parse_policy("idle=1", policy_of(spec, "g"))
+    assert scene.policies["g"] == policy_of(spec.sharing("g"))
+    changed = parse_policy("idle=1", policy_of(spec.sharing("g")))
     assert (changed.min_residency_seconds, changed.idle_seconds) == (7, 1)
 
 

@@ -60,13 +60,14 @@ def _replay_all(fleet: Fleet, plan: Plan, path: Path, policies: Sequence[str]) -
     from tritonfleet.simulate.figures import figures
     from tritonfleet.simulate.trace import read_trace
     from tritonfleet.simulate.world import replay
+    from tritonfleet.supervisor.seats import policy_of
 
     trace = read_trace(path)
     make.check_models(trace, fleet.spec)
     groups = [group.name for group in plan.groups]
     scenes = {"as planned": make.planned_scene(fleet, plan, {})}
     for text in policies:
-        others = {name: make.parse_policy(text, make.policy_of(fleet.spec, name)) for name in groups}
+        others = {name: make.parse_policy(text, policy_of(fleet.spec.sharing(name))) for name in groups}
         scenes[text] = make.planned_scene(fleet, plan, others)
     left_out: dict[str, str] = {}
     if groups:

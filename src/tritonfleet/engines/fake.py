@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from tritonfleet.engines import arguments
 from tritonfleet.engines.base import Call, Command, Launch, Meaning
+from tritonfleet.engines.vllm_metrics import MEANINGS
 from tritonfleet.engines.vllm_sleep import wake_calls
 from tritonfleet.fake_engine.options import Options
 
@@ -20,19 +21,11 @@ _OWNED = {
     "max_model_len": "write `max_model_len` beside engine_args instead",
     "lora_modules": "write `lora` instead",
 }
-#: vLLM's names, which it imitates.
+#: It imitates vLLM, but for the parts of a request's time.
 _METRIC_NAMES: dict[Meaning, str] = {
-    "running": "vllm:num_requests_running",
-    "waiting": "vllm:num_requests_waiting",
-    "kv_cache_usage": "vllm:kv_cache_usage_perc",
-    "prompt_tokens": "vllm:prompt_tokens_total",
-    "generated_tokens": "vllm:generation_tokens_total",
-    "ttft_seconds": "vllm:time_to_first_token_seconds",
-    "inter_token_seconds": "vllm:inter_token_latency_seconds",
-    "request_seconds": "vllm:e2e_request_latency_seconds",
-    "finished": "vllm:request_success_total",
-    "prefix_hits": "vllm:prefix_cache_hits_total",
-    "prefix_queries": "vllm:prefix_cache_queries_total",
+    meaning: name
+    for meaning, name in MEANINGS.items()
+    if meaning not in ("queue_seconds", "prefill_seconds", "decode_seconds")
 }
 _FLAGS = frozenset({"ignore_sigterm", "spawn_child", "crash_on_busy_sleep"})
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tritonfleet.engines import arguments, environment
 from tritonfleet.engines.base import Call, Command, Launch, Meaning
+from tritonfleet.engines.vllm_metrics import MEANINGS
 from tritonfleet.engines.vllm_options import KINDS, NEWEST
 from tritonfleet.engines.vllm_sleep import wake_calls
 from tritonfleet.errors import UsageError
@@ -81,22 +82,7 @@ class VLLM:
     unix_socket = True
     health = Call("GET", "/health")
     metrics = Call("GET", "/metrics")
-    metric_names: Mapping[Meaning, str] = {
-        "running": "vllm:num_requests_running",
-        "waiting": "vllm:num_requests_waiting",
-        "kv_cache_usage": "vllm:kv_cache_usage_perc",
-        "prompt_tokens": "vllm:prompt_tokens_total",
-        "generated_tokens": "vllm:generation_tokens_total",
-        "ttft_seconds": "vllm:time_to_first_token_seconds",
-        "inter_token_seconds": "vllm:inter_token_latency_seconds",
-        "request_seconds": "vllm:e2e_request_latency_seconds",
-        "queue_seconds": "vllm:request_queue_time_seconds",
-        "prefill_seconds": "vllm:request_prefill_time_seconds",
-        "decode_seconds": "vllm:request_decode_time_seconds",
-        "finished": "vllm:request_success_total",
-        "prefix_hits": "vllm:prefix_cache_hits_total",
-        "prefix_queries": "vllm:prefix_cache_queries_total",
-    }
+    metric_names: Mapping[Meaning, str] = MEANINGS
 
     def runtime_kind(self, *, on_cpu: bool) -> str:
         """Return ``vllm-cpu`` for the CPU, ``vllm`` for GPUs."""

@@ -126,20 +126,12 @@ def _in_spec_order(placed: Sequence[Placed], machine: Machine) -> list[Placed]:
 
 def _check_alone(unit: Unit, machine: Machine, demands: Demands) -> None:
     """Raise CapacityError if *unit* would not even fit by itself."""
-    names = " and ".join(model.name for model, _ in unit.members)
-    have = len(machine.gpus)
-    missing = [gpu for gpu in unit.fixed or () if gpu >= have]
-    if missing:
-        shown = f"GPUs 0 to {have - 1}" if have else "no GPU"
-        raise CapacityError(f"{names}: devices names GPU {missing[0]}, but {machine.name} has {shown}")
-    if unit.size > have:
-        raise CapacityError(
-            f"{names}: each replica takes {unit.size} GPU(s), but {machine.name} has {have}; "
-            "use a smaller tensor_parallel or pipeline_parallel, or a larger machine"
-        )
+    unit.check_gpus(len(machine.gpus), machine.name)
     if len({machine.gpus[gpu] for gpu in unit.fixed or ()}) > 1:
         kinds = ", ".join(machine.gpus[gpu].kind for gpu in unit.fixed or ())
-        raise CapacityError(f"{names}: devices {list(unit.fixed or ())} are different kinds ({kinds}); name alike ones")
+        raise CapacityError(
+            f"{unit.models}: devices {list(unit.fixed or ())} are different kinds ({kinds}); name alike ones"
+        )
     candidates = [machine.gpus[gpu] for gpu in unit.fixed] if unit.fixed else list(machine.gpus)
     largest = max(candidates, key=usable)
     for model, _ in unit.members:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tritonfleet.errors import UsageError
+from tritonfleet.errors import CapacityError, UsageError
 from tritonfleet.planner.demand import Demand
 from tritonfleet.planner.devices import Gpu
 from tritonfleet.planner.memory import CONTEXT_BYTES, usable
@@ -26,6 +26,23 @@ class Unit:
     size: int
     fixed: tuple[int, ...] | None
     share: str | None = None
+
+    @property
+    def models(self) -> str:
+        """The models' names, for messages."""
+        return " and ".join(dict.fromkeys(model.name for model, _ in self.members))
+
+    def check_gpus(self, have: int, machine: str) -> None:
+        """Raise CapacityError if the unit names or needs GPUs that *machine*, with *have* of them, does not have."""
+        missing = [gpu for gpu in self.fixed or () if gpu >= have]
+        if missing:
+            shown = f"GPUs 0 to {have - 1}" if have else "no GPU"
+            raise CapacityError(f"{self.models}: devices names GPU {missing[0]}, but {machine} has {shown}")
+        if self.size > have:
+            raise CapacityError(
+                f"{self.models}: each replica takes {self.size} GPU(s), but {machine} has {have}; "
+                "use a smaller tensor_parallel or pipeline_parallel, or a larger machine"
+            )
 
     def needs(self, gpu: Gpu, demands: Demands) -> int:
         """Return the bytes that the unit must have on *gpu*, contexts included.

@@ -16,7 +16,7 @@ from tritonfleet.simulate.speeds import Times, estimate, fake_times
 from tritonfleet.simulate.trace import Request, models_of
 from tritonfleet.simulate.world import Scene, Seat
 from tritonfleet.spec.models import FleetSpec, ModelSpec
-from tritonfleet.supervisor.seats import Policy
+from tritonfleet.supervisor.seats import Policy, policy_of
 
 #: One model has the device, and the next request for another one takes it: what a swapping proxy does.
 EAGER = Policy(min_residency_seconds=0.0, residency_per_switch=0.0, idle_seconds=0.0)
@@ -37,20 +37,8 @@ class Fleet:
 
 def planned_scene(fleet: Fleet, found: Plan, policies: Mapping[str, Policy]) -> Scene:
     """Return the fleet as *found* places it, its groups with *policies*, or their own where none is named."""
-    own = {group.name: policy_of(fleet.spec, group.name) for group in found.groups}
+    own = {group.name: policy_of(fleet.spec.sharing(group.name)) for group in found.groups}
     return _scene(fleet, found, {**own, **policies}, restart=False)
-
-
-def policy_of(spec: FleetSpec, group: str) -> Policy:
-    """Return how the members of *group* take turns, as the spec has it."""
-    sharing = spec.sharing(group)
-    return Policy(
-        min_residency_seconds=sharing.min_residency_seconds,
-        residency_per_switch=sharing.residency_per_switch,
-        idle_seconds=sharing.idle_seconds,
-        max_wait_seconds=sharing.max_wait_seconds,
-        drain_seconds=sharing.drain_seconds,
-    )
 
 
 def restarting_scene(fleet: Fleet, found: Plan) -> Scene:

@@ -94,7 +94,6 @@ class Engine:
         self._condemned: asyncio.Future[str] | None = None
         self._grace_seconds = lifecycle.stop_seconds
         self._hurry: asyncio.Event | None = None
-        self._children_compute = False
         self._failures: list[float] = []
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
@@ -229,10 +228,9 @@ class Engine:
             unlink=[Path(self.endpoint.uds)] if self.endpoint.uds else [],
         )
         self._program = program
-        self._children_compute = command.children_compute
         self._condemned = asyncio.get_running_loop().create_future()
         try:
-            return await self._watch(program, started)
+            return await self._watch(program, command, started)
         finally:
             self._set("stopping", self.reason)
             if self._condemned.done():
@@ -266,10 +264,10 @@ class Engine:
                 program.kill()
         await ending
 
-    async def _watch(self, program: Program, started: float) -> str | None:
+    async def _watch(self, program: Program, command: Command, started: float) -> str | None:
         ended = asyncio.create_task(program.wait())
         unwanted = asyncio.create_task(self._unwanted.wait())
-        probing = asyncio.create_task(self._probe(program, started))
+        probing = asyncio.create_task(self._probe(program, command, started))
         condemned = self._condemned
         assert condemned is not None
         watched: set[asyncio.Future[Any]] = {ended, unwanted, probing, condemned}
@@ -292,14 +290,14 @@ class Engine:
         lines = program.last_lines()
         return f"{reason}{_LAST_WORDS} ({program.log_path}):\n{lines}" if lines else f"{reason}; see {program.log_path}"
 
-    async def _probe(self, program: Program, started: float) -> str:
+    async def _probe(self, program: Program, command: Command, started: float) -> str:
         """Wait for ready, then watch; return what is wrong with the engine."""
         deadline = started + self._lifecycle.start_seconds
         while await self._ask() is not Health.OK:
             if time.monotonic() > deadline:
                 return f"not ready after {self._lifecycle.start_seconds:g} s (lifecycle.start_seconds)"
             await asyncio.sleep(START_PROBE_SECONDS)
-        if self._children_compute:
+        if command.children_compute:
             program.let_servers_first()
         self.ready_seconds = time.monotonic() - started
         self._set("ready")

@@ -151,17 +151,8 @@ def _with_cores(places: Sequence[Place], cores: Sequence[int]) -> tuple[Place, .
 
 def _emptiest(unit: Unit, users: list[int], machine: Machine) -> tuple[int, ...]:
     """Take the GPUs of *unit*: those it names, or those with the fewest users."""
-    have = len(users)
-    names = " and ".join(dict.fromkeys(model.name for model, _ in unit.members))
-    if missing := [gpu for gpu in unit.fixed or () if gpu >= have]:
-        shown = f"GPUs 0 to {have - 1}" if have else "no GPU"
-        raise CapacityError(f"{names}: devices names GPU {missing[0]}, but {machine.name} has {shown}")
-    if unit.size > have:
-        raise CapacityError(
-            f"{names}: each replica takes {unit.size} GPU(s), but {machine.name} has {have}; use a smaller "
-            "tensor_parallel or pipeline_parallel, or a larger machine"
-        )
-    gpus = unit.fixed or tuple(sorted(sorted(range(have), key=lambda gpu: (users[gpu], gpu))[: unit.size]))
+    unit.check_gpus(len(users), machine.name)
+    gpus = unit.fixed or tuple(sorted(sorted(range(len(users)), key=lambda gpu: (users[gpu], gpu))[: unit.size]))
     for gpu in gpus:
         users[gpu] += 1
     return gpus

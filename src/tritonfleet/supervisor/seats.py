@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tritonfleet.spec.sharing import ShareSpec
+
 
 class Phase(Enum):
     """Where a model is between not running and awake."""
@@ -58,6 +60,17 @@ class Policy:
     """Requests of a leaving model that run longer than this are ended."""
     revoke_seconds: float = 5.0
     """Time for the holders of ended leases to give them back; then the engine is ended."""
+
+
+def policy_of(sharing: ShareSpec) -> Policy:
+    """Return the arbiter's policy for what a person wrote."""
+    return Policy(
+        min_residency_seconds=sharing.min_residency_seconds,
+        residency_per_switch=sharing.residency_per_switch,
+        idle_seconds=sharing.idle_seconds,
+        max_wait_seconds=sharing.max_wait_seconds,
+        drain_seconds=sharing.drain_seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from tritonfleet.supervisor.seats import (
     Member,
     Order,
     Phase,
-    Policy,
     Refuse,
     Restart,
     Revoke,
     Sleep,
     Start,
     Wake,
+    policy_of,
 )
 from tritonfleet.supervisor.sleeper import Sleeper
 from tritonfleet.supervisor.switch_times import SwitchTimes
@@ -385,14 +385,3 @@ class _Waker:
 
     def revoked(self, lease: str, reason: str) -> None:
         """It is given back at once anyway."""
-
-
-def policy_of(sharing: ShareSpec) -> Policy:
-    """Return the arbiter's policy for what a person wrote."""
-    return Policy(
-        min_residency_seconds=sharing.min_residency_seconds,
-        residency_per_switch=sharing.residency_per_switch,
-        idle_seconds=sharing.idle_seconds,
-        max_wait_seconds=sharing.max_wait_seconds,
-        drain_seconds=sharing.drain_seconds,
-    )

@@ -185,13 +185,12 @@ class TritonServer:
         self._came_up()
         silent = 0
         while silent < SILENT_LOOKS:
-            if (pid := program.pid) is not None:
-                stubs.look(pid)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stubs.ended.wait(), WATCH_SECONDS)
+            # Before the ended ones are judged: a load with another configuration starts new stubs as it ends the old.
+            if (pid := program.pid) is not None:
+                stubs.look(pid)
             for model in stubs.take_ended():
-                if (pid := program.pid) is not None:
-                    stubs.look(pid)  # a load with another configuration starts new stubs as it ends the old ones
                 if await self._was_needed(model, stubs):
                     return f"the model process (Triton stub) of {model} died"
             silent = 0 if await self.http.live() else silent + 1
