@@ -186,6 +186,10 @@ async def test_the_state_reaches_status_metrics_and_screen() -> None:
     text = share_text("f", [status])
     assert 'tritonfleet_share_waiting{fleet="f",group="g",model="b"} 1\n' in text
     assert 'tritonfleet_share_resident{fleet="f",group="g",model="a"} 1\n' in text
+    assert 'tritonfleet_share_requests_total{fleet="f",group="g",model="b"} 1\n' in text
+    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="a"} 0\n' in text
+    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="b"} 1\n' in text
+    assert 'tritonfleet_share_refused_total{fleet="f",group="g",model="b"} 0\n' in text
     running.give_back()
     assert await waiter.answer == "granted"
     text = share_text("f", [group.status()])

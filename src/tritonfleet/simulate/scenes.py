@@ -110,6 +110,7 @@ def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[s
     if replica.share is None:
         return plain
     down, up = (replica.sleep.sleep_seconds, replica.sleep.wake_seconds) if replica.sleep else (0.0, 0.0)
+    up += speed.tpot(1)  # one token is generated before it is let at the requests
     cold = replica.cold_start_seconds
     if measured:
         down = measured.sleep_seconds if measured.sleep_seconds is not None else down

@@ -42,6 +42,7 @@ class Times:
     """None: the plan's prediction."""
     first_sleep_seconds: float | None = None
     wake_seconds: float | None = None
+    """With the token that ends it, as the supervisor's log has it."""
     cold_start_seconds: float | None = None
 
 
@@ -104,7 +105,7 @@ def _flops_per_token(replica: ReplicaPlan, shape: Architecture) -> float:
 
 
 def fake_times(model: ModelSpec) -> Times:
-    """Return the times of the fake engine, which does what its options say."""
+    """Return the times of the fake engine, which does what its options say; a wake ends with a token."""
     given = read_arguments(model.name, model.engine_args)
     seconds = {name: float(given.get(f"{name}_ms", 0)) / 1000 for name in ("ttft", "tpot", "sleep", "wake")}
     return Times(
@@ -115,7 +116,7 @@ def fake_times(model: ModelSpec) -> Times:
             max_running=int(given.get("max_running", 256)),
         ),
         sleep_seconds=seconds["sleep"],
-        wake_seconds=seconds["wake"],
+        wake_seconds=seconds["wake"] + seconds["ttft"],
         cold_start_seconds=float(given.get("start_seconds", 0)),
     )
 

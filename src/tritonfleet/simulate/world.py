@@ -15,7 +15,7 @@ from itertools import count
 from tritonfleet.simulate.engine import Engine, Flight, Speed
 from tritonfleet.simulate.trace import Request
 from tritonfleet.supervisor.arbiter import Arbiter
-from tritonfleet.supervisor.seats import Grant, Member, Order, Policy, Refuse, Revoke, Sleep, Wake
+from tritonfleet.supervisor.seats import Grant, Member, Order, Policy, Refuse, Revoke, Sleep, Start, Wake
 
 #: Longest wait where the scene names none.
 WAIT_SECONDS = 60.0
@@ -223,11 +223,24 @@ class _Group:
         self._tick: float | None = None
         self.switch_seconds: list[float] = []
         self.next_event = math.inf
-        for seat in self._seats.values():
-            if seat.keep_warm:
-                self._awake.add(seat.model)
-                self._since[seat.model] = ("awake", 0.0)
-            self._obey(self._arbiter.started(seat.model, awake=seat.keep_warm, now=0.0), 0.0)
+        self._bring_up()
+        self._since = {model: ("awake", 0.0) for model in self._seats if model in self._awake}
+
+    def _bring_up(self) -> None:
+        """Start all engines one after the other, as ``up`` does, before the trace begins; each but the last sleeps."""
+        orders: list[Order] = []
+        for model in self._seats:
+            orders += self._arbiter.gone(model, reason="", now=0.0)
+        orders += self._arbiter.start(*self._seats, now=0.0)
+        while orders:
+            order = orders.pop(0)
+            if isinstance(order, Start):
+                self._awake.add(order.model)
+                orders += self._arbiter.started(order.model, awake=True, now=0.0)
+            elif isinstance(order, Sleep):
+                self._awake.discard(order.model)
+                self._slept.add(order.model)
+                orders += self._arbiter.slept(order.model, ok=True, now=0.0)
 
     def request(self, flight: Flight, now: float, deadline: float) -> None:
         """Ask for a lease."""

@@ -17,6 +17,9 @@ def share_text(fleet: str, groups: Sequence[ShareStatus]) -> str:
         family("tritonfleet_share_resident", [(labels, member.resident) for labels, member in members]),
         family("tritonfleet_share_waiting", [(labels, member.waiting) for labels, member in members]),
         family("tritonfleet_share_oldest_wait_seconds", waits),
+        family("tritonfleet_share_requests_total", [(labels, member.asked) for labels, member in members]),
+        family("tritonfleet_share_held_total", [(labels, member.held) for labels, member in members]),
+        family("tritonfleet_share_refused_total", [(labels, member.refused) for labels, member in members]),
         family("tritonfleet_share_switches_total", [((fleet, group.group), group.switches) for group in groups]),
         histogram(
             "tritonfleet_share_switch_seconds",
