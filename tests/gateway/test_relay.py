@@ -238,7 +238,7 @@ async def test_a_model_without_a_ready_engine_says_why(stage: Stage) -> None:
     replica = await stage.engine()
     await stage.supervisor.set(
         stage.route(replica),
-        stage.route(model="big", state="failed", reason="out of memory\nlong log"),
+        stage.route(model="big", state="failed", reason="out of memory; its last words (/logs/big-0.log):\nlong log"),
         stage.route(model="slow", state="starting"),
     )
     async with stage.gateway():

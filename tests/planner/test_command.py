@@ -53,6 +53,12 @@ def test_without_a_machine_the_cheapest_instance_is_found(fleet: Path) -> None:
     assert "per million tokens at 1,000" in run(fleet, "--tokens-per-second", 1000)
 
 
+def test_a_rate_without_a_price_is_refused(fleet: Path) -> None:
+    """GPUs by themselves are not for hire; the answer would lack what was asked for."""
+    with pytest.raises(UsageError, match="the price of h200:1 is not known"):
+        run(fleet, "--gpus", "h200:1", "--tokens-per-second", 1000)
+
+
 def test_two_machines_are_one_too_many(fleet: Path) -> None:
     """Said before anything is read."""
     with pytest.raises(UsageError, match="give one of them"):

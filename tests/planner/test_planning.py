@@ -213,6 +213,7 @@ def test_swap_times_are_those_that_were_measured() -> None:
     sleep = planned("h200:1", {"name": "a", "share": "g"}).replicas[0].sleep
     assert sleep is not None
     assert sleep.sleep_seconds == pytest.approx(0.31, rel=0.05)
+    assert sleep.first_sleep_seconds == pytest.approx(10.3, rel=0.05)
     assert sleep.wake_seconds == pytest.approx(0.73, rel=0.05)
 
 

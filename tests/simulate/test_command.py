@@ -51,3 +51,15 @@ def test_options_of_the_simulation_need_a_trace(fleet: Path) -> None:
     """Said before anything is read."""
     with pytest.raises(UsageError, match="are for --simulate TRACE"):
         run("plan", fleet, "--gpus", "h200:1", "--policy", "idle=1")
+
+
+def test_what_would_be_ignored_is_refused(fleet: Path, tmp_path: Path) -> None:
+    """Times of a model that is not there, with the near match; a policy where nobody takes turns."""
+    trace, times = tmp_path / "trace.jsonl", tmp_path / "times.json"
+    trace.write_text(run("trace", fleet, "--seconds", 5))
+    times.write_text('{"aa": {"tpot_seconds": 0.01, "prefill_tokens_per_second": 1000}}')
+    with pytest.raises(UsageError, match="did you mean a"):
+        run("plan", fleet, "--gpus", "h200:1", "--simulate", trace, "--times", times)
+    fleet.write_text(FLEET.replace(", share: g", ""))
+    with pytest.raises(UsageError, match="no model of the fleet names a share group"):
+        run("plan", fleet, "--gpus", "h200:1", "--simulate", trace, "--policy", "idle=1")

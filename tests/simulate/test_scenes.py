@@ -42,6 +42,7 @@ def test_a_group_is_seated_as_planned() -> None:
     assert all(seat.group == "g" and seat.need_bytes <= scene.capacities["g"] for seat in scene.seats)
     assert scene.seats[0].sleep_seconds == pytest.approx(0.31, rel=0.05)
     assert scene.seats[0].wake_seconds == pytest.approx(0.73, rel=0.05)
+    assert scene.seats[0].first_sleep_seconds == pytest.approx(10.3, rel=0.05)
 
 
 def test_without_sleep_a_switch_is_a_cold_start() -> None:

@@ -101,6 +101,7 @@ def _plan(
 
     from tritonfleet import planner
     from tritonfleet.cli.context import DEFAULT_SPEC
+    from tritonfleet.errors import UsageError
     from tritonfleet.layout import cache_folder
     from tritonfleet.spec import load_spec
 
@@ -117,6 +118,10 @@ def _plan(
         spec, base=path.absolute().parent, cache=cache_folder(environ), environ=environ, weights=weights
     )
     found = planner.plan(spec, facts, machine) if machine else planner.cheapest(spec, facts, planner.instances())
+    if rate is not None and found.cost is None:
+        raise UsageError(
+            f"--tokens-per-second: the price of {found.machine.name} is not known; name an EC2 type with --instance"
+        )
     rated = replace(found, cost=replace(found.cost, tokens_per_second=rate)) if found.cost else found
     return spec, facts, rated
 

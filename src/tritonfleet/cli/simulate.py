@@ -56,6 +56,7 @@ def simulate(
 
 
 def _replay_all(fleet: Fleet, plan: Plan, path: Path, policies: Sequence[str]) -> tuple[list[Figures], dict[str, str]]:
+    from tritonfleet.errors import UsageError
     from tritonfleet.simulate import scenes as make
     from tritonfleet.simulate.figures import figures
     from tritonfleet.simulate.trace import read_trace
@@ -64,7 +65,10 @@ def _replay_all(fleet: Fleet, plan: Plan, path: Path, policies: Sequence[str]) -
 
     trace = read_trace(path)
     make.check_models(trace, fleet.spec)
+    make.check_times(fleet.times, fleet.spec)
     groups = [group.name for group in plan.groups]
+    if policies and not groups:
+        raise UsageError("--policy is for models that take turns, and no model of the fleet names a share group")
     scenes = {"as planned": make.planned_scene(fleet, plan, {})}
     for text in policies:
         others = {name: make.parse_policy(text, policy_of(fleet.spec.sharing(name))) for name in groups}

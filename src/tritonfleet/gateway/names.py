@@ -106,7 +106,8 @@ def may_use(target: Target, name: str, allowed: Collection[str] | None) -> bool:
 
 
 def _not_ready(route: Route) -> Problem:
-    reason = f": {route.reason.splitlines()[0]}" if route.reason else ""
+    # What follows is of the engine's log: for whoever runs the fleet, not for its clients.
+    reason = f": {route.reason.splitlines()[0].partition('; its last words')[0]}" if route.reason else ""
     final = route.state in _FINAL_STATES
     what_next = {
         "failed": "see `tritonfleet logs`",

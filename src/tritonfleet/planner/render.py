@@ -118,6 +118,7 @@ def _engine(replica: ReplicaPlan) -> tuple[str, ...]:
 
 def _sleep_table(plan: Plan) -> Table:
     table = _table(("GROUP", 0), ("ENGINE", 0), ("SLEEP LEVEL", 1), ("HOST MEMORY", 1), ("SLEEP", 1), ("WAKE", 1))
+    table.add_column("FIRST SLEEP", justify="right")
     for replica in plan.replicas:
         if sleep := replica.sleep:
             table.add_row(
@@ -127,9 +128,10 @@ def _sleep_table(plan: Plan) -> Table:
                 gib(sleep.host_bytes),
                 f"{sleep.sleep_seconds:.2f} s",
                 f"{sleep.wake_seconds:.2f} s",
+                f"{sleep.first_sleep_seconds:.1f} s",
             )
         elif replica.share:
-            table.add_row(replica.share, replica.name, "kept warm" if replica.keep_warm else "-", "", "", "")
+            table.add_row(replica.share, replica.name, "kept warm" if replica.keep_warm else "-", *[""] * 4)
     return table
 
 

@@ -63,6 +63,8 @@ class SleepPlan:
     """Host memory for the weights of all its GPUs; 0 but at level 1."""
     sleep_seconds: float
     wake_seconds: float
+    first_sleep_seconds: float
+    """The first sleep of each process; at level 1 it pins the host memory."""
 
 
 @dataclass(frozen=True)

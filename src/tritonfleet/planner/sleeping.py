@@ -11,7 +11,7 @@ from tritonfleet.planner.demand import gib
 from tritonfleet.planner.devices import GIB, Machine
 from tritonfleet.planner.memory import CONTEXT_BYTES
 from tritonfleet.planner.result import ReplicaPlan, SleepLevel, SleepPlan
-from tritonfleet.planner.timing import STOP_SECONDS, reload_seconds, sleep_seconds, wake_seconds
+from tritonfleet.planner.timing import STOP_SECONDS, first_sleep_seconds, reload_seconds, sleep_seconds, wake_seconds
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 
 #: Host memory that stays for the system and the engines' own processes; a cautious guess.
@@ -124,13 +124,14 @@ def _with_sleep(replica: ReplicaPlan, machine: Machine, level: SleepLevel | None
     if level is None:
         return replica
     if level == "stop":
-        return replace(replica, sleep=SleepPlan("stop", 0, 0, STOP_SECONDS, replica.cold_start_seconds))
+        return replace(replica, sleep=SleepPlan("stop", 0, 0, STOP_SECONDS, replica.cold_start_seconds, STOP_SECONDS))
     if not replica.gpus:
-        return replace(replica, sleep=SleepPlan(level, 0, _memory(replica), 0.0, 0.0))
+        return replace(replica, sleep=SleepPlan(level, 0, _memory(replica), 0.0, 0.0, 0.0))
     link = min(machine.gpus[number].pcie_bytes_per_second for number in replica.gpus)
     up = wake_seconds(replica.weights_bytes, link)
     resident = replica.graph_bytes + CONTEXT_BYTES if replica.known else 0
     if level == 2:
-        return replace(replica, sleep=SleepPlan(2, resident, 0, 0.0, up + reload_seconds(_all_weights(replica))))
-    down = sleep_seconds(replica.weights_bytes, link)
-    return replace(replica, sleep=SleepPlan(1, resident, _all_weights(replica), down, up))
+        up += reload_seconds(_all_weights(replica))
+        return replace(replica, sleep=SleepPlan(2, resident, 0, 0.0, up, 0.0))
+    down, first = (seconds(replica.weights_bytes, link) for seconds in (sleep_seconds, first_sleep_seconds))
+    return replace(replica, sleep=SleepPlan(1, resident, _all_weights(replica), down, up, first))

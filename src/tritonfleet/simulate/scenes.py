@@ -66,6 +66,16 @@ def check_models(trace: Sequence[Request], spec: FleetSpec) -> None:
             raise UsageError(f"the trace asks for {name!r}, and the fleet has {', '.join(names)}{hint}")
 
 
+def check_times(times: Mapping[str, Times], spec: FleetSpec) -> None:
+    """Raise UsageError, with the near match, if *times* are of a model that *spec* does not have."""
+    names = [model.name for model in spec.models]
+    for name in times:
+        if name not in (*names, "*"):
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--times is of {name!r}, and the fleet has {', '.join(names)}{hint}; * stands for all")
+
+
 def parse_policy(text: str, base: Policy) -> Policy:
     """Return *base* with what *text* changes, for example ``min_residency=4,max_wait=20``; the unit is seconds.
 
@@ -111,8 +121,10 @@ def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[s
         return plain
     down, up = (replica.sleep.sleep_seconds, replica.sleep.wake_seconds) if replica.sleep else (0.0, 0.0)
     up += speed.tpot(1)  # one token is generated before it is let at the requests
+    first = replica.sleep.first_sleep_seconds if replica.sleep else None
     cold = replica.cold_start_seconds
     if measured:
+        first = measured.first_sleep_seconds
         down = measured.sleep_seconds if measured.sleep_seconds is not None else down
         up = measured.wake_seconds if measured.wake_seconds is not None else up
         cold = measured.cold_start_seconds if measured.cold_start_seconds is not None else cold
@@ -124,6 +136,6 @@ def _seat(fleet: Fleet, model: ModelSpec, replica: ReplicaPlan, needs: Mapping[s
         priority=model.priority,
         keep_warm=model.keep_warm,
         sleep_seconds=STOP_SECONDS if stops else down,
-        first_sleep_seconds=measured.first_sleep_seconds if measured and not stops else None,
+        first_sleep_seconds=None if stops else first,
         wake_seconds=cold if stops else up,
     )

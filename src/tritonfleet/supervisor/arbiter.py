@@ -324,7 +324,7 @@ class Arbiter:
         if missing <= 0:
             return []
         may_go = [seat for seat in self._seats.values() if self._may_go(seat, newcomer, now)]
-        # Idle ones first, then those of low priority, then the one that was used longest ago, then the last of the fleet.
+        # Idle ones first, then those of low priority, then who was used longest ago, then the last of the fleet.
         may_go.sort(key=lambda seat: (bool(seat.leases), seat.member.priority, seat.last_used, -seat.index))
         victims: list[Seat] = []
         for seat in may_go:
