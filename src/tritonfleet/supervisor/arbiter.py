@@ -20,6 +20,7 @@ import heapq
 import math
 from collections.abc import Iterable
 
+from tritonfleet.supervisor.precedence import Precedence
 from tritonfleet.supervisor.seats import (
     SERVED,
     Grant,
@@ -62,6 +63,7 @@ class Arbiter:
         self._seats = {member.name: Seat(member, index) for index, member in enumerate(members)}
         self._capacity = capacity_bytes
         self._policy = policy
+        self._precedence = Precedence(policy)
         self._where: dict[str, Seat] = {}
         """The seat at which each lease is out or waited for."""
         self._deadlines: list[tuple[float, str]] = []
@@ -70,7 +72,6 @@ class Arbiter:
         """When the candidate was chosen."""
         self._sleeps_ordered: float | None = None
         """When the first sleep was ordered for the candidate; None while nobody left for it."""
-        self._last_switch_seconds = 0.0
         self.switches = 0
         """Times that a model woke for which another had to sleep."""
         self.switch_seconds: list[float] = []
@@ -172,7 +173,10 @@ class Arbiter:
         if any(seat.wants_in for seat in self._seats.values()):
             for seat in self._seats.values():
                 if seat.phase is Phase.AWAKE:
-                    moments += [seat.awake_since + policy.min_residency_seconds, seat.awake_since + self._residency]
+                    moments += [
+                        seat.awake_since + policy.min_residency_seconds,
+                        seat.awake_since + self._precedence.residency,
+                    ]
                     moments.append(seat.last_used + policy.idle_seconds)
                 elif seat.wants_in:
                     moments.append(seat.waits_since + policy.max_wait_seconds)
@@ -233,7 +237,7 @@ class Arbiter:
         if self._candidate == model and self._sleeps_ordered is not None:
             self.switches += 1
             self.switch_seconds.append(now - self._promised)
-            self._last_switch_seconds = now - self._sleeps_ordered
+            self._precedence.last_switch_seconds = now - self._sleeps_ordered
 
     def _decide(self, now: float) -> list[Order]:
         orders: list[Order] = [*self._expire(now), *self._end_overdue_drains(now), *self._grant(now)]
@@ -289,69 +293,21 @@ class Arbiter:
 
     def _choose(self, now: float) -> str | None:
         """Pick the model whose turn it is, if the device can be had for it, and drain those that must go."""
-        waiting = [seat for seat in self._seats.values() if seat.wants_in]
-        waiting.sort(key=lambda seat: self._urgency(seat, now), reverse=True)
-        for seat in waiting:
-            victims = self._victims(seat, now)
+        for seat in self._precedence.in_order([seat for seat in self._seats.values() if seat.wants_in], now):
+            victims = self._precedence.victims(seat, self._seats.values(), self._missing(seat), now)
             if victims is not None:
                 for victim in victims:
                     victim.drain(now)
                 self._promised, self._sleeps_ordered = now, None
                 return seat.member.name
-            if self._is_overdue(seat, now):  # others would take its place again and again
+            if self._precedence.is_overdue(seat, now):  # others would take its place again and again
                 return None
         return None
 
-    def _is_overdue(self, seat: Seat, now: float) -> bool:
-        return now >= seat.waits_since + self._policy.max_wait_seconds
-
-    def _urgency(self, seat: Seat, now: float) -> tuple[bool, bool, float, float]:
-        """Overdue ones by age, then those with requests by priority and age, then mere starts.
-
-        Of mere starts the one that is least wanted is first, since the last one stays awake.
-        """
-        if self._is_overdue(seat, now):
-            return (True, True, 0.0, -seat.waits_since)
-        if seat.waiters:
-            return (False, True, seat.member.priority, -seat.waits_since)
-        warm = math.inf if seat.member.keep_warm else -seat.member.priority
-        return (False, False, warm, seat.index)
-
-    def _victims(self, newcomer: Seat, now: float) -> list[Seat] | None:
-        """Return the models that must sleep for *newcomer*, none if it fits beside them, None if it must wait."""
-        missing = newcomer.member.need_bytes - self._free_bytes()
-        missing -= sum(seat.member.need_bytes for seat in self._seats.values() if self._leaves(seat))
-        if missing <= 0:
-            return []
-        may_go = [seat for seat in self._seats.values() if self._may_go(seat, newcomer, now)]
-        # Idle ones first, then those of low priority, then who was used longest ago, then the last of the fleet.
-        may_go.sort(key=lambda seat: (bool(seat.leases), seat.member.priority, seat.last_used, -seat.index))
-        victims: list[Seat] = []
-        for seat in may_go:
-            if missing > 0:
-                victims.append(seat)
-                missing -= seat.member.need_bytes
-        for seat in tuple(victims):  # a large one at the end may make earlier ones needless
-            if missing + seat.member.need_bytes <= 0:
-                victims.remove(seat)
-                missing += seat.member.need_bytes
-        return victims if missing <= 0 else None
-
-    @property
-    def _residency(self) -> float:
-        policy = self._policy
-        return max(policy.min_residency_seconds, policy.residency_per_switch * self._last_switch_seconds)
-
-    def _may_go(self, seat: Seat, newcomer: Seat, now: float) -> bool:
-        if seat.phase is not Phase.AWAKE or seat.member.keep_warm:
-            return False
-        if not seat.leases and now >= seat.last_used + self._policy.idle_seconds:
-            return True
-        if now < seat.awake_since + self._policy.min_residency_seconds:
-            return False
-        if self._is_overdue(newcomer, now) or seat.member.priority < newcomer.member.priority:
-            return True
-        return seat.member.priority == newcomer.member.priority and now >= seat.awake_since + self._residency
+    def _missing(self, newcomer: Seat) -> int:
+        """Return the bytes that *newcomer* lacks when all have left that are leaving now."""
+        leaving = sum(seat.member.need_bytes for seat in self._seats.values() if self._leaves(seat))
+        return newcomer.member.need_bytes - self._free_bytes() - leaving
 
     def _free_bytes(self) -> int:
         return self._capacity - sum(seat.member.need_bytes for seat in self._seats.values() if seat.holds_memory)
