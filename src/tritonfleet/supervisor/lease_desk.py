@@ -91,7 +91,7 @@ class _Counter:
         while True:
             await socket.send_str(await self._outgoing.get())
 
-    # What a group answers; see share.Holder.
+    # What a group answers; see lease_book.Holder.
 
     def granted(self, lease: str) -> None:
         """Tell that the lease may be used."""

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from tritonfleet.errors import EngineFailed, UsageError
 from tritonfleet.planner.result import GroupPlan
@@ -15,6 +13,7 @@ from tritonfleet.spec.models import ModelSpec
 from tritonfleet.spec.sharing import ShareSpec
 from tritonfleet.supervisor.arbiter import Arbiter
 from tritonfleet.supervisor.engine import Engine
+from tritonfleet.supervisor.lease_book import Holder, LeaseBook, Waker
 from tritonfleet.supervisor.seats import (
     SERVED,
     Grant,
@@ -34,29 +33,6 @@ from tritonfleet.supervisor.switch_times import SwitchTimes
 from tritonfleet.wire import ShareMember, ShareStatus
 
 log = logging.getLogger(__name__)
-
-
-class Holder(Protocol):
-    """Who asked for a lease; exactly one of ``granted`` and ``refused`` is called for each."""
-
-    def granted(self, lease: str) -> None:
-        """The lease may be used until it is given back."""
-        ...
-
-    def refused(self, lease: str, reason: str, retry_after_seconds: float) -> None:
-        """There is no lease."""
-        ...
-
-    def revoked(self, lease: str, reason: str) -> None:
-        """The request must end; the lease is given back as always."""
-        ...
-
-
-@dataclass
-class _Counts:
-    asked: int = 0
-    held: int = 0
-    refused: int = 0
 
 
 class ShareGroup:
@@ -84,14 +60,13 @@ class ShareGroup:
             self._arbiter.gone(member.name, reason="", now=clock())
         self._engines: dict[str, Engine] = {}
         self._sleepers: dict[str, Sleeper] = {}
-        self._holders: dict[str, tuple[str, Holder]] = {}
-        """Lease to its model and who asked."""
+        self._book = LeaseBook(member.name for member in members)
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._unasked: list[str] = []
         self._switching: dict[str, asyncio.Task[None]] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Future[None]] = set()
-        self._counts = {member.name: _Counts() for member in members}
+        self._models = tuple(member.name for member in members)
         self._times = SwitchTimes()
         self._phases: tuple[Phase, ...] = ()
 
@@ -109,17 +84,15 @@ class ShareGroup:
 
     def ask(self, lease: str, model: str, seconds: float, holder: Holder) -> None:
         """Ask for a lease of *model*, waiting for at most *seconds*; the answer goes to *holder*, often at once."""
-        counts = self._counts[model]
-        counts.asked += 1
-        self._holders[lease] = model, holder
+        self._book.enter(lease, model, holder)
         now = self._clock()
         orders = self._arbiter.request(lease, model, now=now, deadline=now + min(seconds, self.sharing.hold_seconds))
-        counts.held += Grant(lease) not in orders
+        self._book.counts[model].held += Grant(lease) not in orders
         self._obey(orders)
 
     def give_back(self, lease: str) -> None:
         """Give a lease back, or leave the line; unknown ones are ignored."""
-        if self._holders.pop(lease, None) is not None:
+        if self._book.strike(lease):
             self._obey(self._arbiter.release(lease, now=self._clock()))
 
     # --- what people ask for ----------------------------------------------------------------------------------
@@ -138,7 +111,7 @@ class ShareGroup:
 
     async def wake(self, model: str) -> None:
         """Bring *model* in when the device can be had, as for a request; raise EngineFailed if that cannot be."""
-        waker = _Waker()
+        waker = Waker()
         lease = f"wake {id(waker)}"
         try:
             self.ask(lease, model, self.sharing.hold_seconds, waker)
@@ -166,7 +139,7 @@ class ShareGroup:
         """Return the state of the group."""
         members = []
         for view in self._arbiter.view(self._clock()):
-            counts = self._counts[view.model]
+            counts = self._book.counts[view.model]
             members.append(
                 ShareMember(
                     model=view.model,
@@ -246,35 +219,20 @@ class ShareGroup:
     def _obey(self, orders: list[Order]) -> None:
         for order in orders:
             if isinstance(order, Grant | Refuse | Revoke):
-                self._answer(order)
+                self._book.answer(order)
             else:
                 self._execute(order)
         for seconds in self._arbiter.switch_seconds:
             self._times.add(seconds)
         self._arbiter.switch_seconds.clear()
         self._set_tick()
-        phases = tuple(map(self._arbiter.phase, self._counts))
+        phases = tuple(map(self._arbiter.phase, self._models))
         if phases != self._phases:  # leases come and go too often to tell everybody
             self._phases = phases
             for waiting in self._waiting:
                 if not waiting.done():
                     waiting.set_result(None)
             self._changed()
-
-    def _answer(self, order: Grant | Refuse | Revoke) -> None:
-        entry = self._holders.get(order.lease)
-        if entry is None:
-            return
-        model, holder = entry
-        match order:
-            case Grant(lease):
-                holder.granted(lease)
-            case Revoke(lease, reason):
-                holder.revoked(lease, reason)
-            case Refuse(lease, reason, retry_after_seconds):
-                del self._holders[lease]
-                self._counts[model].refused += 1
-                holder.refused(lease, reason, retry_after_seconds)
 
     def _execute(self, order: Start | Sleep | Wake | Restart) -> None:
         match order:
@@ -367,21 +325,3 @@ class GroupTurnstile:
     def left(self, reason: str) -> None:
         """The process has ended."""
         self._group.left(self._model, reason)
-
-
-class _Waker:
-    """A lease that is asked for only to have the model awake."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def granted(self, lease: str) -> None:
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-    def refused(self, lease: str, reason: str, retry_after_seconds: float) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(EngineFailed(reason))
-
-    def revoked(self, lease: str, reason: str) -> None:
-        """It is given back at once anyway."""
