@@ -77,6 +77,8 @@ def _share(group: ShareStatus) -> Text:
     if group.switches:
         times = "once" if group.switches == 1 else f"{group.switches} times"
         text.append(f"; switched {times}, {group.switch_seconds_sum / group.switches:.2f} s each")
+    if held := [f"{member.model} {member.held} of {member.asked}" for member in group.members if member.held]:
+        text.append(f"; requests that waited for a turn: {', '.join(held)}")
     return text
 
 

@@ -73,6 +73,17 @@ def test_the_estimate_meets_what_was_measured() -> None:
     assert speed.tpot(256) == pytest.approx(0.0228, rel=0.25)
 
 
+def test_an_engine_takes_as_much_at_once_as_vllm_would() -> None:
+    """Its defaults are larger on large GPUs; what the model's options say goes before them."""
+    one = {"name": "a", "shape": "llama-2-7b"}
+    large, small = (made(gpus, one)[1].seats[0].speed for gpus in ("h200:1", "l40s:1"))
+    assert (large.max_running, large.batch_tokens) == (1024, 8192)
+    assert (small.max_running, small.batch_tokens) == (256, 2048)
+    given = {"max_num_seqs": 8, "max_num_batched_tokens": 4096}
+    speed = made("h200:1", {**one, "engine_args": given})[1].seats[0].speed
+    assert (speed.max_running, speed.batch_tokens) == (8, 4096)
+
+
 def test_rates_are_found_by_the_drivers_name() -> None:
     """As NVML shows it."""
     assert rates("NVIDIA H100 80GB HBM3") == rates("h100")

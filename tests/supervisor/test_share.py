@@ -200,6 +200,7 @@ async def test_the_state_reaches_status_metrics_and_screen() -> None:
         console.print(fleet_view(FleetStatus("f", 1, "ready", 1.0, shares=(status, group.status()))))
     assert "share g on gpu 0: a and w awake; 1 wait for b, " in captured.get()
     assert "b and w awake; switched once, 0.0" in captured.get()
+    assert "requests that waited for a turn: b 1 of 1" in captured.get()
     assert share_text("f", []) == ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tritonfleet.engines.arguments import read_arguments
 from tritonfleet.errors import UsageError
 from tritonfleet.planner.architecture import Architecture
+from tritonfleet.planner.demand import settings_of
 from tritonfleet.planner.devices import Machine, Rates, rates
 from tritonfleet.planner.facts import ModelFacts
 from tritonfleet.planner.result import ReplicaPlan
@@ -26,7 +27,7 @@ PREFILL_EFFICIENCY = 0.5
 OVERHEAD_SECONDS = 0.008
 #: Tokens of a sequence's cache that an average decode step reads.
 CONTEXT_TOKENS = 512
-_BATCHES = (1, 8, 32, 128, 256)
+_BATCHES = (1, 8, 32, 128, 256, 1024)
 _FIELDS = {
     "tpot_seconds", "prefill_tokens_per_second", "overhead_seconds", "max_running", "kv_tokens", "batch_tokens",
     "sleep_seconds", "first_sleep_seconds", "wake_seconds", "cold_start_seconds",
@@ -74,14 +75,14 @@ def estimate(replica: ReplicaPlan, model: ModelSpec, facts: ModelFacts | None, m
             f"{model.name}: how fast it is on {where} is not known; measure it, and give the times with --times FILE "
             "(docs/planning.md has the form)"
         )
-    given = read_arguments(model.name, model.engine_args)
+    settings = settings_of(model, shape, machine.gpus[replica.gpus[0]])
     return Speed(
         tuple((batch, _step(replica, shape, found, batch)) for batch in _BATCHES),
         prefill_tokens_per_second=found.flops * PREFILL_EFFICIENCY / _flops_per_token(replica, shape),
         overhead_seconds=OVERHEAD_SECONDS,
-        max_running=int(given.get("max_num_seqs") or 256),
+        max_running=settings.sequences,
         kv_tokens=max(1, replica.kv_tokens),
-        batch_tokens=int(given.get("max_num_batched_tokens") or 8192),
+        batch_tokens=settings.batch_tokens,
     )
 
 
