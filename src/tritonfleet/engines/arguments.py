@@ -113,6 +113,11 @@ def truth(model: str, name: str, value: Any) -> bool:
     return text == "true"
 
 
+def is_true(value: object) -> bool:
+    """Return whether a switch is on: true, or the word for it in any case."""
+    return str(value).lower() == "true"
+
+
 def word(value: Any) -> str:
     """Return a value as one word of a command line: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

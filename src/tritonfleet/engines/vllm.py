@@ -135,9 +135,9 @@ def _checked_arguments(launch: Launch) -> dict[str, Any]:
 
 def _check_devices(launch: Launch, given: Mapping[str, Any]) -> None:
     name = launch.model.name
-    if launch.lora_paths and not _is_true(given.get("enable_lora", True)):
+    if launch.lora_paths and not arguments.is_true(given.get("enable_lora", True)):
         raise UsageError(f"{name}: engine_args.enable_lora is false, but the spec names adapters under lora")
-    if not launch.gpus and _is_true(given.get("enable_sleep_mode")):
+    if not launch.gpus and arguments.is_true(given.get("enable_sleep_mode")):
         raise UsageError(f"{name}: engine_args.enable_sleep_mode needs a GPU; remove it for an engine on the CPU")
 
 
@@ -205,7 +205,7 @@ def _environment(launch: Launch, asked: Mapping[str, Any]) -> dict[str, str]:
     env["PROMETHEUS_DISABLE_CREATED_SERIES"] = "true"  # a fifth of the lines of its metrics, read by nobody
     if isinstance(launch.model_path, Path) and not _MAY_DOWNLOAD & asked.keys():
         env |= environment.OFFLINE
-    if launch.sleeps or _is_true(asked.get("enable_sleep_mode")):
+    if launch.sleeps or arguments.is_true(asked.get("enable_sleep_mode")):
         env["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up exist in this mode only
     if not launch.gpus and launch.cpu_cores:
         # One core stays free for the server and the scheduler, which spin while a step is computed.
@@ -228,7 +228,3 @@ def _release(launch: Launch) -> tuple[int, ...]:
     """Return major and minor version; a version that is not numbers counts as newer than all that are known."""
     parts = launch.runtime.version.split(".")[:2]
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else (NEWEST[0] + 1, 0)
-
-
-def _is_true(value: object) -> bool:
-    return str(value).lower() == "true"

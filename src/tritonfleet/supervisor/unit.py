@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from tritonfleet.engines.arguments import canonical, is_true
 from tritonfleet.engines.base import EngineAdapter
 from tritonfleet.errors import EngineFailed
 from tritonfleet.spec.models import ModelSpec
@@ -172,6 +173,10 @@ class ModelUnit:
         """Stop all replicas for good."""
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
+    @property
+    def _takes_loras(self) -> bool:
+        return any(is_true(value) for name, value in self.spec.engine_args.items() if canonical(name) == "enable_lora")
+
     def route(self, *, ready_only: bool) -> Route:
         """Return what bridge (all replicas) or gateway (ready ones) need to reach the model."""
         return Route(
@@ -180,7 +185,7 @@ class ModelUnit:
             served_name=self.name,
             endpoints=tuple(engine.endpoint for engine in self.engines if self._serves(engine) or not ready_only),
             loras=tuple(self.spec.lora),
-            lora_enabled=bool(self.spec.lora) or _truthy(self.spec.engine_args.get("enable_lora")),
+            lora_enabled=bool(self.spec.lora) or self._takes_loras,
             max_model_len=self.spec.max_model_len,
             state=self.state,
             reason=self.reason,
@@ -229,7 +234,3 @@ class ModelUnit:
             reason=self.reason,
             share=self.spec.share or "",
         )
-
-
-def _truthy(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() == "true")
