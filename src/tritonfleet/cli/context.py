@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tritonfleet.control_client import ControlClient
 from tritonfleet.errors import UsageError
 from tritonfleet.layout import Layout, cache_folder, layout, state_base
-from tritonfleet.spec import FleetSpec, load_spec
+
+if TYPE_CHECKING:  # imported when they are used: the models of a spec take as long as the rest of the command line
+    from tritonfleet.control_client import ControlClient
+    from tritonfleet.spec import FleetSpec
 
 DEFAULT_SPEC = Path("fleet.yaml")
 
@@ -34,10 +36,14 @@ class FleetHome:
     @property
     def client(self) -> ControlClient:
         """Client of the fleet's supervisor."""
+        from tritonfleet.control_client import ControlClient
+
         return ControlClient(self.layout.control_socket, self.name)
 
     def load(self) -> FleetSpec:
         """Read the spec; raise SpecError if it is wrong or missing."""
+        from tritonfleet.spec import load_spec
+
         return load_spec(self.spec_path or DEFAULT_SPEC)
 
 
@@ -51,6 +57,8 @@ def open_fleet(spec_path: Path | None, state: Path | None, *, must_exist: bool =
     if spec_path is None and not must_exist and not path.exists():
         name, state, found = _only_fleet(environ, state)
         return FleetHome(name, None, layout(name, environ, os.getuid(), state or found), cache_folder(environ), environ)
+    from tritonfleet.spec import load_spec
+
     name = load_spec(path).name
     return FleetHome(name, path, layout(name, environ, os.getuid(), state), cache_folder(environ), environ)
 
