@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import queue
-import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -24,12 +22,12 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from aiohttp import web
 
+from tests.ports import free_ports
 from tritonfleet.bridge import install_backend
 from tritonfleet.engines.base import Runtime
 from tritonfleet.wire import CONTROL_VARIABLE, Endpoint, ModelStatus, Route, dump
 
 #: Ports of the bridge's tests; each server takes three that are free.
-PORTS = range(18300, 18400)
 START_SECONDS = 60.0
 
 
@@ -326,18 +324,6 @@ def _tensor(name: str, value: Any) -> grpcclient.InferInput:
     return tensor
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of ours that nobody listens on; Triton would share a taken one without a word."""
-    found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError(f"no {count} free ports in {PORTS}")
-
-
 def start_triton(runtime: Runtime, folder: Path, control: Path | None, options: Sequence[str] = ()) -> Triton:
     """Start tritonserver in explicit mode with the bridge in its backend folder, and wait until it is live."""
     backends, repository, log = folder / "backends", folder / "repository", folder / "triton.log"
@@ -346,7 +332,7 @@ def start_triton(runtime: Runtime, folder: Path, control: Path | None, options: 
     for backend in runtime.paths["backends"].iterdir():
         (backends / backend.name).symlink_to(backend)
     install_backend(backends)
-    http, grpc, metrics = free_ports(3)
+    http, grpc, metrics = free_ports(3)  # Triton would share a taken one without a word
     env = {**os.environ, **runtime.env}
     if control is not None:
         env[CONTROL_VARIABLE] = str(control)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.ports import free_ports
 from tritonfleet.layout import Layout, layout
 from tritonfleet.supervisor import keeper, lock
 from tritonfleet.supervisor.process import MARKER_VARIABLE
@@ -24,18 +24,6 @@ from tritonfleet.wire import FleetStatus, load
 COMMAND = [sys.executable, "-m", "tritonfleet"]
 #: Two CPU engines on two busy cores have been seen to need a minute and a half.
 UP_SECONDS = 300
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that are free now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass(frozen=True)

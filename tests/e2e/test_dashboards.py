@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import COMMAND, RunningFleet, free_ports
+from tests.e2e.conftest import COMMAND, RunningFleet
 from tests.observe.elsewhere import ELSEWHERE
+from tests.ports import free_port
 from tritonfleet.observe import boards
 
 pytestmark = [
@@ -64,7 +65,7 @@ def running_prometheus(fleet: RunningFleet, folder: Path) -> Iterator[Prometheus
     """Start Prometheus with the files that `tritonfleet observe` writes for the fleet."""
     _observe("rules", fleet, "-o", str(folder / "rules"))
     _observe("scrape-config", fleet, "-o", str(folder), "--interval", "1")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
+    address = f"127.0.0.1:{free_port()}"
     argv = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     argv += [f"--web.listen-address={address}", "--log.level=info"]
     log = folder / "prometheus.log"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.desk import ScriptedGroup
+from tests.ports import free_port
 from tritonfleet.fake_engine.engine import Engine
 from tritonfleet.fake_engine.options import Options
 from tritonfleet.fake_engine.server import Server
@@ -143,12 +143,16 @@ class Stage:
     @asynccontextmanager
     async def gateway(self, *, known: bool = True, **options: Any) -> AsyncIterator[Stage]:
         """Run a gateway that knows the routes; its port is in ``url``."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         given = GatewayOptions(control=str(self.supervisor.path), port=port, **{"drain_seconds": 5.0, **options})
         board = Board(None)
         server = build_server(given, board)
+        ended = asyncio.Event()
+
+        async def until_ended() -> None:  # uvicorn's own loop looks ten times a second
+            await ended.wait()
+
+        server.main_loop = until_ended  # type: ignore[method-assign]
         with listen(given.host, port) as listener:
             running = asyncio.create_task(server.serve(sockets=[listener]))
             self.url = f"http://127.0.0.1:{port}"
@@ -159,6 +163,7 @@ class Stage:
                     yield self
             finally:
                 server.should_exit = True
+                ended.set()
                 await running
         board.close()
 

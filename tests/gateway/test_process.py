@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gateway.stage import Stage, eventually
+from tests.ports import free_port
 from tritonfleet.gateway import GatewayOptions, command
 from tritonfleet.gateway.command import default_workers, options_of, parse_worker
 from tritonfleet.spec.models import Door, GatewaySpec
@@ -60,12 +60,6 @@ def test_defaults_of_spec_and_command_line_agree() -> None:
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (8, 1), (16, 2), (128, 8)])
 def test_default_workers(cores: int, workers: int) -> None:
     assert default_workers(cores) == workers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

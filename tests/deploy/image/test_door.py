@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.e2e.conftest import free_ports
+from tests.ports import free_ports
 from tritonfleet.deploy.door import Directory, DoorModel, read_table, routes_of
 from tritonfleet.errors import UsageError
 

@@ -25,7 +25,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.deploy.fleets import rendered
 from tests.deploy.helm.charts import Json, of_kind, render
-from tests.e2e.conftest import free_ports
+from tests.ports import free_ports
 from tritonfleet import runtimes
 from tritonfleet.layout import cache_folder
 from tritonfleet.progress import silent

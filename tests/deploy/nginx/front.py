@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.conftest import free_ports
+from tests.ports import free_ports
 
 CONFIG = Path(__file__).parents[3] / "deploy/nginx/tritonfleet.conf"
 START_SECONDS = 20.0

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from tests.deploy.nginx.front import CONFIG, nginx, settings
-from tests.e2e.conftest import free_ports
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.deploy
 
