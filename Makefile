@@ -10,9 +10,11 @@ demo: $(VENV)/.core
 
 test: test-unit test-e2e
 
-# The unit tests share the cores; the end-to-end tests start real engines and need them all.
+# The unit tests share the cores; the end-to-end tests start real engines and need them all, and their imports take
+# as long as those of all others. Tests start Python some 200 times: compiled modules are kept whatever the shell says.
+test-unit: export PYTHONDONTWRITEBYTECODE =
 test-unit: $(VENV)/.dev
-	$(BIN)/pytest -n auto -m "not e2e and not gpu and not deploy"
+	$(BIN)/pytest -n auto --ignore tests/e2e -m "not e2e and not gpu and not deploy"
 
 test-e2e: $(VENV)/.dev
 	$(BIN)/pytest -m e2e

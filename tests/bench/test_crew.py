@@ -20,6 +20,12 @@ def work(place: Place, **changes: object) -> Work:
     return replace(Work(place, Synthetic(20), SAMPLING, timeout_seconds=30), **changes)  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes are up before a test begins; they need no more time than for an order to arrive."""
+    monkeypatch.setattr("tritonfleet.bench.crew.HEAD_START_SECONDS", 0.1)
+
+
 def run(crew: Crew, asked: Work, load: Closed | Open) -> tuple[list[Sample], list[Failure], float]:
     results: list[Sample | Failure] = []
     seconds = crew.run(asked, load, results.extend)

@@ -32,7 +32,7 @@ async def test_a_model_of_its_own_device_costs_no_round_trip(stage: Stage, group
 async def test_a_request_holds_a_lease_while_it_is_at_the_engine(stage: Stage, group: ScriptedGroup) -> None:
     await stage.serve(await stage.engine(tpot_ms=50), **SHARED)
     async with stage.gateway():
-        request = asyncio.create_task(stage.post({**BODY, "max_tokens": 40, "ignore_eos": True}))
+        request = asyncio.create_task(stage.post({**BODY, "max_tokens": 10, "ignore_eos": True}))
         await group.until(lambda: len(group.out) == 1)
         assert not request.done()
         assert (await request)[0] == 200

@@ -21,7 +21,7 @@ from tritonfleet.wire import Endpoint, ModelState
 
 QUICK = Lifecycle(
     start_seconds=20,
-    stop_seconds=1,
+    stop_seconds=0.5,
     max_restarts=2,
     backoff_seconds=0.05,
     backoff_max_seconds=0.1,
@@ -30,6 +30,13 @@ QUICK = Lifecycle(
 )
 
 EngineMaker = Callable[..., Engine]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look more often whether an engine is up, and wait less for an answer that does not come."""
+    monkeypatch.setattr("tritonfleet.supervisor.engine.START_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("tritonfleet.supervisor.engine.PROBE_TIMEOUT_SECONDS", 0.4)
 
 
 @pytest.fixture
