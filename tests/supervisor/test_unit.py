@@ -29,5 +29,5 @@ from tritonfleet.wire import Endpoint
 def test_adapters_may_come_later(options: dict[str, Any], enabled: bool) -> None:
     """An engine that takes adapters says so, however its option is spelled."""
     spec = ModelSpec(name="m", source="demo://llama2", engine="fake", engine_args=options)
-    engine = cast("Engine", SimpleNamespace(state="ready", ready=True, endpoint=Endpoint(uds="/e")))
+    engine = cast("Engine", SimpleNamespace(state="ready", ready=True, reason="", endpoint=Endpoint(uds="/e")))
     assert ModelUnit(spec, adapter("fake"), [engine], ["cpu"]).route(ready_only=False).lora_enabled is enabled
