@@ -27,6 +27,8 @@ ARGUMENTS = {
 SECONDS = 25.0
 #: A machine with two cores that does other things too; alone it has been 3 %.
 TOLERANCE = 0.4
+#: The goal for the slowest requests: their times are those of switches, which a busy machine changes little.
+LATE_TOLERANCE = 0.25
 
 
 @pytest.mark.e2e
@@ -41,7 +43,7 @@ def test_what_was_simulated_is_what_happens(maker: Callable[..., RunningFleet], 
     waits = asyncio.run(load(f"http://127.0.0.1:{fleet.openai}", trace))
     assert len(waits) == len(trace) == done["served"]
     middle, late = quantile(waits, 0.5), quantile(waits, 0.95)
-    assert late == pytest.approx(done["ttft_p95"], rel=TOLERANCE)
+    assert late == pytest.approx(done["ttft_p95"], rel=LATE_TOLERANCE)
     assert middle == pytest.approx(done["ttft_p50"], rel=TOLERANCE, abs=0.5)
     assert fleet.status().shares[0].switches == pytest.approx(done["switches"], rel=TOLERANCE)
 

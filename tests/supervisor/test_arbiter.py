@@ -380,6 +380,27 @@ def test_a_slow_switch_lengthens_the_residency() -> None:
     assert shared.granted["a1"] - woke < 4 * switch + switch + 1.5
 
 
+def test_who_is_refused_is_told_how_long_the_device_is_kept() -> None:
+    """At least the shortest residency, and no longer than the longest wait."""
+    policy = Policy(min_residency_seconds=2.0, residency_per_switch=4.0, max_wait_seconds=3.5)
+    shared = device(a=8, b=8, policy=policy)
+    shared.ask("a", "a", 0.1)
+    shared.run(until=10.0)
+
+    def told() -> float:
+        shared.obey(shared.arbiter.gone("b", reason="", now=shared.now))
+        (refusal,) = shared.arbiter.request("late", "b", now=shared.now, deadline=shared.now + 1)
+        assert isinstance(refusal, Refuse)
+        return refusal.retry_after_seconds
+
+    assert told() == 2.0
+    shared.obey(shared.arbiter.started("b", awake=False, now=shared.now))
+    shared.ask("b", "b", 0.1)
+    shared.run(until=30.0)
+    assert shared.arbiter.switches == 1
+    assert told() == pytest.approx(min(4.0 * (SLEEP_SECONDS + WAKE_SECONDS), 3.5))
+
+
 def test_a_model_of_low_priority_waits_for_the_work_of_a_high_one() -> None:
     members = [Member("high", 8, priority=1), Member("low", 8)]
     shared = Device(Arbiter(members, 10, POLICY), {"high": 8, "low": 8}, 10)

@@ -344,4 +344,6 @@ class Arbiter:
         return seat.phase in (Phase.DRAINING, Phase.SLEEPING, Phase.BROKEN)
 
     def _retry_after(self) -> float:
-        return max(1.0, self._policy.min_residency_seconds)
+        """Return when the device may be had: whoever has it keeps it for so long while it works."""
+        policy = self._policy
+        return max(1.0, policy.min_residency_seconds, min(self._precedence.residency, policy.max_wait_seconds))
