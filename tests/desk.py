@@ -11,8 +11,9 @@ from typing import Any, cast
 from aiohttp import web
 
 from tritonfleet.leases import PATH
+from tritonfleet.supervisor.lease_book import Holder
 from tritonfleet.supervisor.lease_desk import LeaseDesk
-from tritonfleet.supervisor.share import Holder, ShareGroup
+from tritonfleet.supervisor.share import ShareGroup
 
 
 class ScriptedGroup:
