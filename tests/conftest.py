@@ -19,7 +19,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Half of the time of a test is spent waiting for a process or a deadline: on few cores, two workers for each."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # pytest-xdist reads it
     cores = len(os.sched_getaffinity(0))
     return max(cores, min(2 * cores, 16))
