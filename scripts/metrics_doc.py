@@ -40,7 +40,8 @@ not those of the requests: Triton books a request as done when the backend takes
 ## What is on the page, and what is not
 
 - Every series of every engine, with the labels {labels} added. `replica` counts from 0, `engine` is the program's
-  name in `fleet.yaml`, and `pool` is the pool of nodes: the model's own name unless the spec names one. A label of the
+  name in `fleet.yaml`, and `pool` is the pool of nodes: the model's own name unless the spec names one. The doors'
+  and share groups' series of a model have its `pool` too. A label of the
   engine's own with one of these names is kept as `exported_NAME`; vLLM's `engine`, the index of an engine core, as
   `engine_index`.
 - Engines other than vLLM get vLLM's names for the same meanings, so one dashboard serves all. What only they have

@@ -91,6 +91,8 @@ class Route:
     """Version of the engine's runtime, where it is known."""
     in_triton: bool = True
     """Whether Triton has the model loaded."""
+    pool: str = ""
+    """Pool of nodes that the model belongs to, for the gateway's metrics."""
 
 
 @dataclass(frozen=True)

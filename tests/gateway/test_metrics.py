@@ -55,6 +55,20 @@ async def test_a_hung_supervisor_does_not_hold_the_page(tmp_path: Path, monkeypa
     assert value(text, "tritonfleet_scrape_part_up", part="supervisor") == 0
 
 
+def test_models_have_the_pool_that_the_routes_name_last() -> None:
+    """A name that is no model's, such as a misspelt one, is in none."""
+    metrics = Metrics("demo")
+    for pool in ("old", "new"):
+        metrics.know_pools({"llama2": pool})
+        for model in ("llama2", "lama2"):
+            metrics.count("requests", model, "/v1/completions", "200", "engine")
+        text = metrics.exposition(None)
+        found = {
+            labels["model"]: labels.get("pool") for _, labels, _ in samples(text, "tritonfleet_gateway_requests_total")
+        }
+        assert found == {"llama2": pool, "lama2": None}
+
+
 async def test_the_door_counts_what_it_serves(stage: Stage) -> None:
     await stage.serve(await stage.engine())
     async with stage.gateway(fleet="demo"):
@@ -71,7 +85,7 @@ def test_a_known_model_begins_at_zero() -> None:
     text = metrics.exposition(None)
     for metric in TABLE.values():
         found = [number for name in metric.series for _, _, number in samples(text, name)]
-        if metric.labels == ("fleet", "model"):
+        if metric.labels == ("fleet", "model", "pool"):
             assert found
             assert set(found) == {0}
         else:
@@ -80,8 +94,9 @@ def test_a_known_model_begins_at_zero() -> None:
 
 def test_labels_are_the_tables() -> None:
     metrics = Metrics("demo")
+    metrics.know_pools({"x": "gpus"})
     for name, metric in TABLE.items():
-        values = ["x"] * (len(metric.labels) - 1)
+        values = ["x" for label in metric.labels if label not in ("fleet", "pool")]
         match metric.kind:
             case "counter":
                 metrics.count(name, *values)

@@ -193,3 +193,14 @@ def test_a_page_that_gains_a_series_is_read_anew() -> None:
     assert reader.read(first)[0].samples == 'x{a="b"} 1\n'
     assert reader.read(second)[0].samples == 'x{a="b"} 2\nx{a="b",c="d"} 3\n'
     assert reader.read(first)[0].samples == 'x{a="b"} 1\n'
+
+
+def test_models_get_the_pool_that_they_belong_to() -> None:
+    """Other models, and series of no model, get none; a page's own pool is kept under another name."""
+    page = 'a{model="x",pool="mine"} 1\na{model="y"} 2\na{other="x"} 3\n'
+    text = page_of((page, Changes({"fleet": "f"}, pools={"x": "gpus"})))
+    assert parsed(text) == {
+        ("a", frozenset({"fleet": "f", "model": "x", "pool": "gpus", "exported_pool": "mine"}.items())): 1,
+        ("a", frozenset({"fleet": "f", "model": "y"}.items())): 2,
+        ("a", frozenset({"fleet": "f", "other": "x"}.items())): 3,
+    }

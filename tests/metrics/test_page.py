@@ -52,7 +52,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 async def test_engines_bridge_gpus_and_supervisor_are_on_one_page(stage: Stage) -> None:
     await stage.model("llama2", replicas=2, pool="gpu")
     await stage.triton(BRIDGE)
-    async with stage.page(gpus=Gpus(READING), share_text=lambda: "# shared\n") as page:
+    async with stage.page(gpus=Gpus(READING), share_text=lambda pools: f"# shared in {pools['llama2']}\n") as page:
         text = await page.text()
     for replica in ("0", "1"):
         found = samples(text, "vllm:request_success_total")
@@ -68,14 +68,14 @@ async def test_engines_bridge_gpus_and_supervisor_are_on_one_page(stage: Stage) 
         "model_name": "llama2",
         "engine_index": "0",
     }
-    assert value(text, "tritonfleet_bridge_requests_total", fleet="demo", outcome="success") == 3
+    assert value(text, "tritonfleet_bridge_requests_total", fleet="demo", pool="gpu", outcome="success") == 3
     assert not samples(text, "nv_inference_count"), "Triton's own stay at its own port"
     assert len(samples(text, "vllm:prompt_tokens_total")) == 2, "the bridge's copy would count twice"
     assert value(text, "tritonfleet_replica_restarts_total", replica="1") == 2
     assert value(text, "tritonfleet_replica_gpu", replica="1", gpu="1") == 1
     assert value(text, "tritonfleet_scrape_up", replica="1") == 1
     assert value(text, "DCGM_FI_DEV_POWER_USAGE", gpu="0", UUID="GPU-1", modelName="NVIDIA H100 80GB HBM3") == 301.5
-    assert "# shared\n" in text
+    assert "# shared in gpu\n" in text
 
 
 async def test_what_the_table_says_is_what_the_page_has(stage: Stage) -> None:

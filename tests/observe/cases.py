@@ -115,7 +115,7 @@ THRASH, SCRAPE = ("TritonfleetSwapThrash", 'group="g"'), ("TritonfleetScrapeMiss
 _RUNNING, _TOKENS = series("vllm:num_requests_running", VLLM), series("vllm:generation_tokens_total", VLLM)
 _CACHE, _WAITING = series("vllm:kv_cache_usage_perc", VLLM), series("vllm:num_requests_waiting", VLLM)
 _IN_LINE = series("tritonfleet_gateway_requests_waiting", {**PAGE, "model": "m"})
-_ASLEEP = series("tritonfleet_share_waiting", {**PAGE, "model": "m", "group": "g"})
+_ASLEEP = series("tritonfleet_share_waiting", {**PAGE, "model": "m", "group": "g", "pool": "p"})
 _SWITCHING = series("tritonfleet_share_switch_seconds_sum", {**PAGE, "group": "g"})
 _TRITON = series("tritonfleet_triton_up", PAGE)
 _TRITON_RESTARTS = series("tritonfleet_triton_restarts_total", PAGE)

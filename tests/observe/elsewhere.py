@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _GPU = '{fleet="f",gpu="%s",UUID="GPU-%s",device="nvidia%s",modelName="NVIDIA H200",Hostname="box"}'
 _GROUP = '{fleet="f",group="g"}'
-_OF_GROUP = '{fleet="f",group="g",model="%s"}'
+_OF_GROUP = '{fleet="f",group="g",model="%s",pool="g"}'
 _NO_GPU = "the fleet runs on the CPU, and NVML tells nothing there"
 _NO_GROUP = "models of a share group need a GPU to take turns on; on the CPU each has cores of its own"
 
@@ -63,8 +63,8 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
         },
         (
             (
-                ('tritonfleet_share_resident{fleet="f", group="g", model="llama2"}', 1),
-                ('tritonfleet_share_resident{fleet="f", group="g", model="mistral7b"}', 0),
+                ('tritonfleet_share_resident{fleet="f", group="g", model="llama2", pool="g"}', 1),
+                ('tritonfleet_share_resident{fleet="f", group="g", model="mistral7b", pool="g"}', 0),
             ),
         ),
     ),
@@ -75,8 +75,8 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
             f"tritonfleet_share_oldest_wait_seconds{_OF_GROUP % 'mistral7b'}": "2.5x20",
         },
         (
-            (('tritonfleet_share_waiting{fleet="f", group="g", model="mistral7b"}', 4),),
-            (('tritonfleet_share_oldest_wait_seconds{fleet="f", group="g", model="mistral7b"}', 2.5),),
+            (('tritonfleet_share_waiting{fleet="f", group="g", model="mistral7b", pool="g"}', 4),),
+            (('tritonfleet_share_oldest_wait_seconds{fleet="f", group="g", model="mistral7b", pool="g"}', 2.5),),
         ),
     ),
 }

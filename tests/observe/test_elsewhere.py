@@ -17,7 +17,7 @@ from tritonfleet.observe import boards
 from tritonfleet.observe.board import Panel
 
 PANELS = {panel.title: panel for board in boards() for panel in board.panels}
-_CHOSEN = {"$fleet": "f", "$model": "llama2|mistral7b", "$host": "box"}
+_CHOSEN = {"$fleet": "f", "$model": "llama2|mistral7b", "$pool": "g", "$host": "box"}
 
 
 def _expression(text: str) -> str:

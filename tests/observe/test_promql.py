@@ -35,7 +35,7 @@ def test_quantiles_keep_the_buckets_until_they_are_taken(series: str, data: st.D
 def test_a_matcher_wins_over_the_filter_of_its_label() -> None:
     """A query can be narrower than what the person chose."""
     assert FILTERED.select("tritonfleet_gateway_requests_waiting", model='="one"') == (
-        'tritonfleet_gateway_requests_waiting{fleet="f",model="one"}'
+        'tritonfleet_gateway_requests_waiting{fleet="f",pool=~"p",model="one"}'
     )
 
 
@@ -47,8 +47,8 @@ def test_an_unknown_series_names_the_near_one() -> None:
 
 def test_an_unknown_label_names_the_known_ones() -> None:
     """A gateway's metric has no pool."""
-    with pytest.raises(UnknownSeries, match=r"no label 'pool'; it has .*model"):
-        Queries().select("tritonfleet_gateway_requests_waiting", pool='="p"')
+    with pytest.raises(UnknownSeries, match=r"no label 'replica'; it has .*model"):
+        Queries().select("tritonfleet_gateway_requests_waiting", replica='="0"')
 
 
 def test_le_is_a_label_of_buckets_only() -> None:

@@ -57,7 +57,7 @@ def test_firing_alerts_are_drawn_by_their_common_name() -> None:
     [
         ("vllm:gpu_cache_usage_perc", "neither in the table"),
         ('vllm:num_requests_waiting{gpu="0"}', "no label"),
-        ("sum by (pool) (tritonfleet_gateway_requests_waiting)", "does not have"),
+        ("sum by (replica) (tritonfleet_gateway_requests_waiting)", "does not have"),
         ("sum (vllm:num_requests_running or vllm:num_requests_waiting)", "same labels"),
         (
             "histogram_quantile(0.9, sum by (model) (rate(vllm:time_to_first_token_seconds_bucket[5m])))",

@@ -178,21 +178,25 @@ async def test_by_hand() -> None:
         await group.sleep("a")
 
 
+#: Of the models; without a name of their own it would be the group's.
+POOLS = {"a": "gpus", "b": "gpus", "w": "gpus"}
+
+
 async def test_the_state_reaches_status_metrics_and_screen() -> None:
     group, _, _ = await started()
     running, waiter = Waiter(group, "1", "a"), Waiter(group, "2", "b", seconds=9.0)
     status = group.status()
     assert load(ShareStatus, json.loads(dump(status))) == status
-    text = share_text("f", [status])
-    assert 'tritonfleet_share_waiting{fleet="f",group="g",model="b"} 1\n' in text
-    assert 'tritonfleet_share_resident{fleet="f",group="g",model="a"} 1\n' in text
-    assert 'tritonfleet_share_requests_total{fleet="f",group="g",model="b"} 1\n' in text
-    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="a"} 0\n' in text
-    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="b"} 1\n' in text
-    assert 'tritonfleet_share_refused_total{fleet="f",group="g",model="b"} 0\n' in text
+    text = share_text("f", [status], POOLS)
+    assert 'tritonfleet_share_waiting{fleet="f",group="g",model="b",pool="gpus"} 1\n' in text
+    assert 'tritonfleet_share_resident{fleet="f",group="g",model="a",pool="gpus"} 1\n' in text
+    assert 'tritonfleet_share_requests_total{fleet="f",group="g",model="b",pool="gpus"} 1\n' in text
+    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="a",pool="gpus"} 0\n' in text
+    assert 'tritonfleet_share_held_total{fleet="f",group="g",model="b",pool="gpus"} 1\n' in text
+    assert 'tritonfleet_share_refused_total{fleet="f",group="g",model="b",pool="gpus"} 0\n' in text
     running.give_back()
     assert await waiter.answer == "granted"
-    text = share_text("f", [group.status()])
+    text = share_text("f", [group.status()], POOLS)
     assert 'tritonfleet_share_switches_total{fleet="f",group="g"} 1\n' in text
     assert 'tritonfleet_share_switch_seconds_count{fleet="f",group="g"} 1\n' in text
     console = Console(width=200)
@@ -201,7 +205,7 @@ async def test_the_state_reaches_status_metrics_and_screen() -> None:
     assert "share g on gpu 0: a and w awake; 1 wait for b, " in captured.get()
     assert "b and w awake; switched once, 0.0" in captured.get()
     assert "requests that waited for a turn: b 1 of 1" in captured.get()
-    assert share_text("f", []) == ""
+    assert share_text("f", [], POOLS) == ""
 
 
 def test_large_models_get_the_time_that_the_plan_predicts() -> None:

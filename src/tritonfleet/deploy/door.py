@@ -45,6 +45,7 @@ class DoorModel:
     port: int
     loras: tuple[str, ...] = ()
     max_model_len: int | None = None
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def routes_of(models: Sequence[DoorModel], addresses: Mapping[str, Sequence[str]
             max_model_len=entry.max_model_len,
             state="ready" if addresses[entry.service] else "starting",
             reason="" if addresses[entry.service] else "none of its pods is ready",
+            pool=entry.pool,
         )
         for entry in models
     )

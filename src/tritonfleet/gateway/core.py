@@ -55,6 +55,7 @@ class Core:
         self.names = Names(routes)
         self.heard.set()
         self._replicas = {route.model: len(route.endpoints) for route in routes}
+        self.metrics.know_pools({route.model: route.pool for route in routes if route.pool})
         for model in self._replicas:
             self.metrics.expect(model)
         for line in self._lines.values():

@@ -54,13 +54,16 @@ class Metrics:
 
     def __init__(self, fleet: str = "") -> None:
         self._registry = CollectorRegistry()
+        self._fleet = fleet
+        self._pools: Mapping[str, str] = {}
         self._reader = Reader(Changes({"fleet": fleet}))
         self._reading = Lock()
         self.counters: dict[Name, Counter] = {}
         self.gauges: dict[Name, Gauge] = {}
         self.histograms: dict[Name, Histogram] = {}
         for name, metric in TABLE.items():
-            labels = [label for label in metric.labels if label != "fleet"]  # it stands on every series of the page
+            # What every series of the page, or of a model, is given when it is read.
+            labels = [label for label in metric.labels if label not in ("fleet", "pool")]
             match metric.kind:
                 case "counter":
                     self.counters[name] = Counter(metric.name, metric.help, labels, registry=self._registry)
@@ -76,8 +79,15 @@ class Metrics:
     def expect(self, model: str) -> None:
         """Show *model*'s series from now on, at zero: nothing was counted so far, which is known."""
         for name, metric in TABLE.items():
-            if metric.labels == ("fleet", "model"):
+            if metric.labels == ("fleet", "model", "pool"):
                 self._family(name).labels(model)
+
+    def know_pools(self, pools: Mapping[str, str]) -> None:
+        """Show every model's series with its pool from now on."""
+        if pools != self._pools:
+            self._pools = pools
+            with self._reading:
+                self._reader = Reader(Changes({"fleet": self._fleet}, pools=pools))
 
     def count(self, name: Name, *labels: str, amount: float = 1) -> None:
         """Add to a counter."""

@@ -45,6 +45,8 @@ class Changes:
     """Family of the page to its names here; it is shown under each of them."""
     only: tuple[str, ...] = ()
     """Beginnings of the families that are taken; empty takes all."""
+    pools: Mapping[str, str] = field(default_factory=dict)
+    """Pool of each model: added as ``pool`` to every series whose ``model`` is one of them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def families(page: str, changes: Changes) -> list[Family]:
     for name, kind, text, lines in _parsed(page):
         if not (changes.only and not name.startswith(changes.only)) and not _LEFT_OUT.fullmatch(name):
             for target in changes.renamed.get(name, (name,)):
-                samples = "".join(_changed(line, name, target, changes.labels) for line in lines)
+                samples = "".join(_changed(line, name, target, changes) for line in lines)
                 found.append(Family(target, kind, text, samples))
     return found
 
@@ -195,16 +197,20 @@ def _matched(line: str) -> re.Match[str]:
     return found
 
 
-def _changed(sample: re.Match[str], family: str, target: str, labels: Mapping[str, str]) -> str:
+def _changed(sample: re.Match[str], family: str, target: str, changes: Changes) -> str:
     """Return the line of a sample under its new name with its new labels; raise Malformed."""
+    labels = changes.labels
+    added = labels.keys() | ({"pool"} if changes.pools else set())
     shown = [label_text(labels)] if labels else []
     rest = sample["labels"] or ""
     while rest.strip():
         label = _LABEL.match(rest)
         if label is None:
             raise Malformed(f"{sample.string[:100]!r} has labels that cannot be read")
-        own = label["name"]
-        shown.append(f"{_kept(own) if own in labels else own}={label['value']}")
+        own, value = label["name"], label["value"]
+        shown.append(f"{_kept(own) if own in added else own}={value}")
+        if own == "model" and (pool := changes.pools.get(value[1:-1])):
+            shown.append(label_text({"pool": pool}))
         rest = rest[label.end() :]
     time = f" {sample['time'].strip()}" if sample["time"] else ""
     return f"{target}{sample['name'][len(family) :]}{{{','.join(shown)}}} {sample['value'].strip()}{time}\n"

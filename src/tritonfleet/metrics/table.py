@@ -64,11 +64,14 @@ def _engine(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metri
 
 
 def _gateway(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    return Metric(f"tritonfleet_gateway_{name}", kind, ("fleet", *labels), unit, text, "gateway")
+    shown = ("fleet", *labels, "pool") if "model" in labels else ("fleet", *labels)
+    return Metric(f"tritonfleet_gateway_{name}", kind, shown, unit, text, "gateway")
 
 
 def _bridge(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    return Metric(f"tritonfleet_bridge_{name}", kind, ("fleet", "model", "version", *labels), unit, text, "bridge")
+    return Metric(
+        f"tritonfleet_bridge_{name}", kind, ("fleet", "model", "pool", "version", *labels), unit, text, "bridge"
+    )
 
 
 def _supervisor(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
@@ -76,7 +79,8 @@ def _supervisor(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> M
 
 
 def _share(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    return Metric(f"tritonfleet_share_{name}", kind, ("fleet", "group", *labels), unit, text, "share")
+    shown = ("fleet", "group", *labels, "pool") if "model" in labels else ("fleet", "group", *labels)
+    return Metric(f"tritonfleet_share_{name}", kind, shown, unit, text, "share")
 
 
 def _gpu(name: str, unit: Unit, text: str, kind: Kind = "gauge") -> Metric:

@@ -73,6 +73,7 @@ class UnitFactory:
             [str(entry) for entry in places],
             share=share,
             engine_version=model.runtime.version,
+            pool=self._prepared.spec.pool_of(model.spec),
         )
 
     def _sleeper(self, model: PreparedModel, engine: Engine, place: Place, share: ShareGroup) -> Sleeper | None:

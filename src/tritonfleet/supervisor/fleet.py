@@ -64,7 +64,7 @@ class Fleet:
             self,
             self._spec.pool_of,
             gpus=GpuReader() if prepared.machine.gpus else None,
-            share_text=lambda: share_text(self._spec.name, self.shares()),
+            share_text=lambda pools: share_text(self._spec.name, self.shares(), pools),
         )
         self._control = ControlServer(self, self._layout.control_socket)
         self._triton = TritonServer(

@@ -60,10 +60,10 @@ class MetricsPage:
         pool_of: Callable[[ModelSpec], str],
         *,
         gpus: GpuReader | None = None,
-        share_text: Callable[[], str] = str,
+        share_text: Callable[[Mapping[str, str]], str] = lambda _: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*share_text* tells of models that take turns; *gpus* is read only where it is given."""
+        """*share_text* tells of models that take turns, given their pools; *gpus* is read only where it is given."""
         self._fleet = fleet
         self._pool_of = pool_of
         self._gpus = gpus
@@ -103,7 +103,7 @@ class MetricsPage:
         status = self._fleet.status()
         units = {model.model: self._fleet.unit(model.model) for model in status.models}
         pools = {name: self._pool_of(unit.spec) for name, unit in units.items()}
-        targets = [*_targets(status, units, pools), await self._triton_target(status)]
+        targets = [*_targets(status, units, pools), await self._triton_target(status, pools)]
         started = self._clock()
         pages, gpus = await asyncio.gather(self._scraper.read(targets), self._gpu_text(status.fleet))
         took = self._clock() - started
@@ -123,14 +123,14 @@ class MetricsPage:
             family("tritonfleet_scrape_part_up", [((status.fleet, part), parts[part]) for part in sorted(parts)]),
             family("tritonfleet_scrape_seconds", [((status.fleet,), took)]),
         )
-        return "".join((page.text(), *own, self._share_text(), gpus))
+        return "".join((page.text(), *own, self._share_text(pools), gpus))
 
-    async def _triton_target(self, status: FleetStatus) -> Target:
+    async def _triton_target(self, status: FleetStatus, pools: Mapping[str, str]) -> Target:
         host, _, port = status.doors["metrics"].rpartition(":")
         endpoint = Endpoint(host=reachable(host), port=int(port))
         if self._triton is None:
             self._triton = (endpoint, EngineHttp(endpoint))
-        changes = Changes({"fleet": status.fleet}, only=(_BRIDGE,))
+        changes = Changes({"fleet": status.fleet}, only=(_BRIDGE,), pools=pools)
         return Target(_TRITON, self._triton[1], Call("GET", "/metrics"), changes, may_be_silent=True)
 
     async def _gpu_text(self, fleet: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
@@ -54,7 +54,7 @@ class Scraper:
         changes = target.changes
         older = older_in(page)
         if older:
-            changes = Changes(changes.labels, {**changes.renamed, **older}, changes.only)
+            changes = replace(changes, renamed={**changes.renamed, **older})
         known, reader = self._readers.get(target.key, (None, None))
         if reader is None or known != changes:
             reader = Reader(changes)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tritonfleet.metrics.text import family, histogram
 from tritonfleet.wire import ShareStatus
 
 
-def share_text(fleet: str, groups: Sequence[ShareStatus]) -> str:
-    """Return the state of all *groups*; nothing for a fleet without any."""
-    members = [((fleet, group.group, member.model), member) for group in groups for member in group.members]
+def share_text(fleet: str, groups: Sequence[ShareStatus], pools: Mapping[str, str]) -> str:
+    """Return the state of all *groups*, *pools* being the models'; nothing for a fleet without any."""
+    members = [
+        ((fleet, group.group, member.model, pools.get(member.model, group.group)), member)
+        for group in groups
+        for member in group.members
+    ]
     waits = [(labels, member.oldest_wait_seconds) for labels, member in members]
     parts = (
         family("tritonfleet_share_resident", [(labels, member.resident) for labels, member in members]),

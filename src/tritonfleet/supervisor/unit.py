@@ -38,8 +38,10 @@ class ModelUnit:
         *,
         share: ShareGroup | None = None,
         engine_version: str = "",
+        pool: str = "",
     ) -> None:
         self.spec = spec
+        self._pool = pool
         self.share = share
         """The group whose models take turns on its device; None for a device of its own."""
         self._engine_version = engine_version
@@ -193,6 +195,7 @@ class ModelUnit:
             hold_seconds=self.share.sharing.hold_seconds if self.share is not None else 0.0,
             engine_version=self._engine_version,
             in_triton=self.in_triton,
+            pool=self._pool,
         )
 
     def _serves(self, engine: Engine) -> bool:
