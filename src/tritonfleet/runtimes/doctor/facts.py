@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,20 @@ from tritonfleet.spec.models import Doors, FleetSpec
 
 #: What the bridge imports inside Triton's stub.
 BRIDGE_NEEDS = ("numpy", "aiohttp", "orjson", "uvloop")
+#: What spans of the gateway, and of vLLM, are made and sent with; vLLM wants both exporters, whichever it uses.
+GATEWAY_TRACES_NEED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+VLLM_TRACES_NEED = (*GATEWAY_TRACES_NEED, "opentelemetry.exporter.otlp.proto.grpc")
+#: A module whose parent is missing is missing too, which ``find_spec`` raises.
+_LACKS = """
+import importlib.util, sys
+for name in sys.argv[1:]:
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        print(name)
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,17 @@ class PortFact:
 
 
 @dataclass(frozen=True)
+class TraceFact:
+    """A program that sends spans."""
+
+    program: str
+    """``gateway``, or a kind of runtime."""
+    python: str
+    lacks: tuple[str, ...]
+    """Modules that it needs for that and its Python does not have."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that the checks look at."""
 
@@ -93,6 +118,8 @@ class Facts:
     open_files_hard: int
     encoding: str
     """Text encoding of the locale."""
+    traces: tuple[TraceFact, ...] = ()
+    """Programs that send spans and are here; empty where the fleet has no ``tracing``."""
 
 
 def gather(spec: FleetSpec | None, *, cache: Path, environ: Mapping[str, str], fleet_running: bool = False) -> Facts:
@@ -119,6 +146,7 @@ def gather(spec: FleetSpec | None, *, cache: Path, environ: Mapping[str, str], f
         open_files=_limit(soft),
         open_files_hard=_limit(hard),
         encoding=locale.getencoding(),
+        traces=tuple(_traces(spec, runtime_facts, environ)),
     )
 
 
@@ -181,18 +209,28 @@ def _libpython(triton: Runtime | None, environ: Mapping[str, str]) -> str:
 def _bridge_lacks(triton: Runtime | None, environ: Mapping[str, str]) -> tuple[str, ...]:
     if triton is None or triton.origin == "installed":
         return ()
-    code = "import importlib.util as u, sys; print(*[n for n in sys.argv[1:] if u.find_spec(n) is None])"
+    return _lacks(str(triton.paths["stub_python"]), BRIDGE_NEEDS, {**environ, **triton.env})
+
+
+def _traces(spec: FleetSpec | None, found: Sequence[RuntimeFact], environ: Mapping[str, str]) -> Iterator[TraceFact]:
+    """Look into the Pythons whose spans are OpenTelemetry's own; Triton and the bridge have theirs built in."""
+    if spec is None or spec.tracing is None:
+        return
+    yield TraceFact("gateway", sys.executable, _lacks(sys.executable, GATEWAY_TRACES_NEED, environ))
+    for fact in found:
+        if fact.kind in ("vllm", "vllm-cpu") and fact.needed and fact.runtime is not None:
+            python = str(fact.runtime.executable)
+            lacks = _lacks(python, VLLM_TRACES_NEED, {**environ, **fact.runtime.env})
+            yield TraceFact(fact.kind, python, lacks)
+
+
+def _lacks(python: str, modules: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return those of *modules* that *python* cannot find; all of them if it cannot be asked."""
     try:
-        result = subprocess.run(
-            [str(triton.paths["stub_python"]), "-c", code, *BRIDGE_NEEDS],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env={**environ, **triton.env},
-            check=True,
-        )
+        argv = [python, "-c", _LACKS, *modules]
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environ, check=True)
     except (OSError, subprocess.SubprocessError):
-        return BRIDGE_NEEDS
+        return tuple(modules)
     return tuple(result.stdout.split())
 
 
