@@ -16,6 +16,7 @@ from tritonfleet.errors import UsageError
 from tritonfleet.gateway import keys
 from tritonfleet.gateway.admin import AdminToken, console_url, is_local, names_this_machine, write_token
 from tritonfleet.gateway.keys import create_key
+from tritonfleet.observe.scrape import RUNBOOK_PATH
 
 STATUS = {
     "fleet": "test",
@@ -122,6 +123,8 @@ async def test_with_keys_each_key_sees_its_models_and_only_admins_act_and_read_l
     boss, _ = create_key(stage.keys_file, "boss", admin=True)
     async with stage.gateway(**stage.options()):
         assert (await stage.get("/"))[0] == 200, "the page itself asks for the key"
+        status, text = await stage.get(RUNBOOK_PATH)
+        assert (status, "TritonfleetModelDown" in text) == (200, True), "whoever was woken may have no key"
         assert (await stage.get("/console/api/live"))[0] == 401
         assert (await stage.act("load"))[0] == 401
 

@@ -67,6 +67,27 @@ def test_rules_know_the_fleet(folder: Path) -> None:
     assert 'pool!~"llama2"' in text
 
 
+@pytest.mark.parametrize(
+    ("setting", "words", "link"),
+    [
+        ("", [], "http://127.0.0.1:9100/console/runbook"),
+        ("observability: {runbook_url: https://wiki/llm}\n", [], "https://wiki/llm"),
+        ("observability: {runbook_url: https://wiki/llm}\n", ["--runbook", "https://other"], "https://other"),
+    ],
+)
+def test_alerts_link_to_the_runbook_that_the_fleet_names_or_serves(
+    folder: Path, setting: str, words: list[str], link: str
+) -> None:
+    """The command line wins over fleet.yaml, and that over the page of the fleet's own console."""
+    (folder / "fleet.yaml").write_text(FLEET + setting)
+    observe("rules", *words)
+    groups = yaml.safe_load((folder / "rules/tritonfleet.yaml").read_text())["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    assert {alert["annotations"]["runbook_url"] for alert in alerts} == {
+        f"{link}#{alert['alert'].lower()}" for alert in alerts
+    }
+
+
 def test_without_a_fleet_the_rules_serve_every_fleet() -> None:
     """No fleet.yaml here and none named."""
     assert "for every fleet" in observe("rules")

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from tests.observe.reading import labels_of
 from tritonfleet.cli.app import app
+from tritonfleet.gateway.console.assets import RUNBOOK as PAGE_OF_THE_CONSOLE
+from tritonfleet.gateway.console.assets import assets
 from tritonfleet.observe import all_alerts
 from tritonfleet.observe.rule import Alert
 from tritonfleet.spec import schema_text
@@ -87,8 +89,18 @@ def test_settings_that_the_runbook_names_are_in_the_spec() -> None:
     assert '"min_residency_seconds"' in schema
 
 
-def test_the_lists_of_the_page_are_current() -> None:
-    """Panels and alerts, as the script writes them."""
-    script = ROOT / "scripts/observability_doc.py"
+def test_the_console_serves_an_entry_under_each_alerts_anchor() -> None:
+    """What `runbook_url` leads to where the fleet names nothing else."""
+    html = assets()[PAGE_OF_THE_CONSOLE].content.decode()
+    ids = re.findall(r'<h2 id="(\w+)">', html)
+    assert ids == [alert.name.lower() for alert in all_alerts()]
+    assert set(re.findall(r'href="#(\w+)"', html)) - {"main"} <= set(ids)
+    assert not re.findall(r'href="[^"]*[.]md', html), "a fleet serves no other page of the documentation"
+
+
+@pytest.mark.parametrize("name", ["observability_doc.py", "runbook_page.py"])
+def test_what_scripts_make_of_the_pages_is_current(name: str) -> None:
+    """Panels and alerts in the page, and the console's copy of the runbook."""
+    script = ROOT / "scripts" / name
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

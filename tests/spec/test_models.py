@@ -72,6 +72,7 @@ def test_every_default_is_pinned() -> None:
         },
         "share": {},
         "tracing": None,
+        "observability": {"runbook_url": None},
         "lifecycle": {
             "start_seconds": 900.0,
             "drain_seconds": 60.0,

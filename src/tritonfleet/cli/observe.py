@@ -50,15 +50,20 @@ def rules(
     ] = 0.99,
     runbook: Annotated[
         str | None,
-        typer.Option("--runbook", metavar="URL", help="What alerts link to: your copy of the runbook."),
+        typer.Option(
+            "--runbook",
+            metavar="URL",
+            help="What alerts link to; observability.runbook_url, or the page that the console serves, when absent.",
+        ),
     ] = None,
 ) -> None:
     """Write Prometheus's recording and alerting rules."""
-    from tritonfleet.observe import RUNBOOK, rule_files, write_files
+    from tritonfleet.observe import RUNBOOK, rule_files, runbook_of, write_files
 
     spec = _spec(fleet)
     idle = sorted({spec.pool_of(m) for m in spec.models if m.scaling and not m.scaling.min_replicas}) if spec else []
-    paths = write_files(rule_files(_goals(spec, goal or [], objective), idle, runbook or RUNBOOK), output)
+    link = runbook or (runbook_of(spec) if spec else RUNBOOK)
+    paths = write_files(rule_files(_goals(spec, goal or [], objective), idle, link), output)
     _tell(paths, f" for fleet {spec.name!r}" if spec else " for every fleet")
 
 

@@ -10,8 +10,8 @@ from tritonfleet.gateway.keys import ANYBODY, Caller, KeyRing, secret_in
 from tritonfleet.gateway.problem import Problem, body
 
 #: Probes and Prometheus have no key; nothing here tells more than counts and names of models.
-OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/"})
-#: The console's page (/) and its files are the same for everybody; what they show is asked for with a key.
+OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/", "/console/runbook"})
+#: The console's pages and their files are the same for everybody; what they show is asked for with a key.
 OPEN_FOLDER = "/console/assets/"
 
 

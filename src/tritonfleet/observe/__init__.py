@@ -3,7 +3,7 @@
 from tritonfleet.observe.dashboards import boards, dashboard_files
 from tritonfleet.observe.files import write_files
 from tritonfleet.observe.rules import RUNBOOK, all_alerts, rule_files
-from tritonfleet.observe.scrape import scrape_config, target_of
+from tritonfleet.observe.scrape import runbook_of, scrape_config, target_of
 from tritonfleet.observe.slo import Goals, TtftGoal, goals_of
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "dashboard_files",
     "goals_of",
     "rule_files",
+    "runbook_of",
     "scrape_config",
     "target_of",
     "write_files",

@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 
 from tritonfleet.observe import alerts, slo
 from tritonfleet.observe.rule import Alert, Group, to_yaml
+from tritonfleet.observe.scrape import RUNBOOK_PATH
 from tritonfleet.observe.slo import Goals
 
 FILE = PurePosixPath("tritonfleet.yaml")
-#: Where `runbook_url` points unless told otherwise.
-RUNBOOK = "https://github.com/tritonfleet/tritonfleet/blob/main/docs/runbook.md"
+#: Where `runbook_url` points where no fleet is named: the console's page at the default door.
+RUNBOOK = f"http://localhost:9000{RUNBOOK_PATH}"
 HEADING = "Made by `tritonfleet observe rules`; changes are lost."
 
 

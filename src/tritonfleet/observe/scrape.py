@@ -14,6 +14,8 @@ from tritonfleet.spec import FleetSpec
 FILE = PurePosixPath("prometheus.yml")
 #: Also Prometheus's `job` label.
 JOB = "tritonfleet"
+#: Where the console serves docs/runbook.md, each alert under its name.
+RUNBOOK_PATH = "/console/runbook"
 HEADING = "Made by `tritonfleet observe scrape-config`; changes are lost."
 #: Every address of this machine: something else must be named to reach it.
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
@@ -24,6 +26,11 @@ def target_of(spec: FleetSpec) -> str:
     door = spec.doors.openai
     host = "127.0.0.1" if door.host in _ANY else door.host
     return f"[{host}]:{door.port}" if ":" in host else f"{host}:{door.port}"
+
+
+def runbook_of(spec: FleetSpec) -> str:
+    """Return where the alerts of *spec* link to: the address that it names, or the page that its console serves."""
+    return spec.observability.runbook_url or f"http://{target_of(spec)}{RUNBOOK_PATH}"
 
 
 def scrape_config(targets: Sequence[str], interval_seconds: int = 15) -> Mapping[PurePosixPath, str]:

@@ -253,6 +253,13 @@ class TracingSpec(Section):
         return value
 
 
+class ObservabilitySpec(Section):
+    """What dashboards and alerts say of this fleet."""
+
+    runbook_url: Annotated[str, Field(pattern=r"^https?://[^\s#]+$")] | None = None
+    """Where alerts link to: an address of your own copy of the runbook; the one that the console serves when absent."""
+
+
 class Lifecycle(Section):
     """How long the supervisor waits, and how often it tries again."""
 
@@ -297,6 +304,8 @@ class FleetSpec(Section):
     """Deadlines and restarts."""
     tracing: TracingSpec | None = None
     """Where traces of requests go; nowhere when absent."""
+    observability: ObservabilitySpec = ObservabilitySpec()
+    """Dashboards and alerts."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> FleetSpec:

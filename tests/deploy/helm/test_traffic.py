@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.deploy.helm.charts import CASES, CHART, Json, of_kind, render_case
+from tests.deploy.helm.charts import CASES, CHART, Json, case_values, of_kind, render, render_case
 from tritonfleet.client.grpc_door import MODEL_HEADER
 from tritonfleet.gateway.app import KINDS
 
@@ -189,6 +189,20 @@ def test_dashboards_and_rules_of_the_chart_arrive_whole() -> None:
     found = {name: json.loads(data) for entry in boards for name, data in entry["data"].items()}
     assert found == {path.name: json.loads(path.read_text()) for path in files}
     assert len(of_kind(text, "PrometheusRule")) == len(list((CHART / "rules").glob("*.yaml"))) > 0
+
+
+@pytest.mark.parametrize(
+    ("fleet", "link"),
+    [({}, "http://localhost:9000/console/runbook"), ({"runbook_url": "https://wiki/llm"}, "https://wiki/llm")],
+)
+def test_alerts_link_to_the_runbook_that_the_fleet_names(fleet: Json, link: str) -> None:
+    """Without a name, to the console behind a forwarded port."""
+    values = case_values("eks")
+    values["fleet"] = {**values["fleet"], "observability": fleet}
+    (rules,) = of_kind(render(values), "PrometheusRule")
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert alerts
+    assert all(alert["annotations"]["runbook_url"] == f"{link}#{alert['alert'].lower()}" for alert in alerts)
 
 
 def test_keda_scales_the_pools_that_have_a_rule() -> None:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-INDEX = "index.html"
+INDEX, RUNBOOK = "index.html", "runbook.html"
 #: Only this server's own scripts and styles; no inline code, no markup made from text (trusted types), no frames.
 POLICY = "; ".join(
     (

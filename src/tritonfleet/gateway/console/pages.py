@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from tritonfleet.gateway.access import caller_of
 from tritonfleet.gateway.console import view
-from tritonfleet.gateway.console.assets import HEADERS, INDEX, assets
+from tritonfleet.gateway.console.assets import HEADERS, INDEX, RUNBOOK, assets
 from tritonfleet.gateway.console.link import SupervisorLink
 from tritonfleet.gateway.core import Core
 from tritonfleet.gateway.problem import Problem
@@ -30,6 +30,7 @@ class Console:
         self._link = SupervisorLink(core.options.control)
         self.routes = [
             Route("/", self._index),
+            Route("/console/runbook", self._runbook),
             Route("/console/assets/{path:path}", self._asset),
             Route("/console/api/live", self._live),
             Route("/console/api/memory", self._memory),
@@ -43,6 +44,10 @@ class Console:
 
     async def _index(self, request: Request) -> Response:
         return _file(request, INDEX)
+
+    async def _runbook(self, request: Request) -> Response:
+        """What alerts link to; it needs no supervisor and no key, for whoever was woken may have neither."""
+        return _file(request, RUNBOOK)
 
     async def _asset(self, request: Request) -> Response:
         return _file(request, request.path_params["path"])
