@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 EXPECT_MS = 20_000
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+#: To this width WCAG wants pages to reflow: a desktop's window at a zoom of 400 %.
+NARROWEST: ViewportSize = {"width": 320, "height": 700}
 #: Where the pictures of the documentation are written, for example docs/images; nowhere without it.
 PICTURES = os.environ.get("TRITONFLEET_SCREENSHOTS")
 

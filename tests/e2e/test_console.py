@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import PHONE, PICTURES, chromium, visit
+from tests.e2e.browser import NARROWEST, PHONE, PICTURES, chromium, visit
 from tests.e2e.conftest import COMMAND, FleetMaker, RunningFleet
 from tests.e2e.test_kill import LIFECYCLE, wait_for
 from tritonfleet import demo
 from tritonfleet.gateway.console.assets import assets
+from tritonfleet.observe.scrape import RUNBOOK_PATH
 from tritonfleet.planner import machine_of_gpus, plan, read_facts
 from tritonfleet.spec.models import FleetSpec, ModelSpec
 from tritonfleet.supervisor.memory_map import memory_map
@@ -230,8 +231,9 @@ def test_without_the_right_to_it_nothing_is_unloaded(browser: Browser, fleet: Ru
         seen.check_accessible()
         dialog.get_by_label("Key").fill("tfa-guessed")
         dialog.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("button", name="Key unknown")).to_be_visible()
         seen.row("beta").get_by_role("button", name="Unload beta").click()
-        expect(dialog).to_contain_text("To unload beta takes an admin key")
+        expect(dialog).to_contain_text("To unload beta takes an admin key. The key that is set is not one")
         page.keyboard.press("Escape")
         expect(seen.state("beta")).to_have_text("ready")
 
@@ -271,7 +273,10 @@ def test_a_gateway_that_is_away_is_said_and_the_page_heals(browser: Browser, fle
     with visit(browser, fleet.openai, "Failed to load resource") as seen:
         page = seen.open()
         page.context.set_offline(True)
-        expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer. Trying again.")
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text(re.compile(r"does not answer. Trying again. The state below is that of \d+:\d+"))
+        page.mouse.wheel(0, 5_000)
+        expect(alert).to_be_in_viewport()
         page.context.set_offline(False)
         expect(page.get_by_role("alert")).to_be_hidden()
         expect(seen.state("beta")).to_have_text("ready")
@@ -441,6 +446,64 @@ def test_the_playground_remembers_and_says_what_an_engine_refuses(browser: Brows
         expect(lane.locator(".failed")).to_contain_text(re.compile("max_tokens|context length|maximum"))
         page.get_by_role("button", name="Clear").click()
         expect(lane.locator("li")).to_have_count(0)
+
+
+def test_a_long_answer_is_followed_unless_somebody_reads_above(browser: Browser, fleet: RunningFleet) -> None:
+    end = "(list) => list.scrollHeight - list.scrollTop - list.clientHeight < 40"
+    with visit(browser, fleet.openai, viewport={"width": 700, "height": 420}) as seen:
+        page = seen.open()
+        seen.go("Playground")
+        page.get_by_label("Two models side by side").uncheck()
+        lane = page.locator("#lanes > section").first
+        lane.get_by_role("combobox", name="Left model").select_option("beta")
+        talk, message = lane.get_by_role("list"), page.get_by_label("Message")
+        page.get_by_label("Most tokens").fill("900")
+        message.fill("on and on " * 300)
+        message.press("Enter")
+        answer = lane.locator(".answer > p").first
+        expect(answer).to_have_attribute("aria-busy", "true")
+        shown = talk.element_handle()
+        page.wait_for_function("(list) => list.lastChild.offsetHeight > 1.2 * list.clientHeight", arg=shown)
+        assert talk.evaluate(end), "the newest line is in sight"
+        talk.evaluate("(list) => { list.scrollTop = 0; }")
+        grown = talk.evaluate("(list) => list.scrollHeight + 40")
+        page.wait_for_function("([list, grown]) => list.scrollHeight > grown", arg=[shown, grown])
+        assert talk.evaluate("(list) => list.scrollTop") == 0
+        page.get_by_role("button", name="Stop").click()
+        expect(answer).not_to_have_attribute("aria-busy", "true")
+        expect(answer).to_have_attribute("aria-live", "polite")
+
+
+@pytest.mark.parametrize("part", ["Overview", "Playground", "Logs"])
+def test_every_part_fits_the_narrowest_window_and_can_be_skipped_to(
+    browser: Browser, fleet: RunningFleet, part: str
+) -> None:
+    with visit(browser, fleet.openai, viewport=NARROWEST) as seen:
+        page = seen.open()
+        seen.go(part)
+        shown = page.locator(f"#{part.lower()}")
+        expect(shown).to_be_visible()
+        seen.check_fits()
+        seen.check_accessible()
+        page.locator(".skip").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#main")).to_be_focused()
+        expect(shown).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_runbook_opens_at_its_alert(browser: Browser, fleet: RunningFleet, theme: Any) -> None:
+    with visit(browser, fleet.openai, color_scheme=theme) as seen:
+        page = seen.page
+        page.goto(f"{seen.base}{RUNBOOK_PATH}#tritonfleetmodeldown")
+        expect(page.get_by_role("heading", name="TritonfleetModelDown")).to_be_in_viewport()
+        seen.check_accessible()
+        page.set_viewport_size(NARROWEST)
+        seen.check_fits()
+        page.get_by_role("link", name="Console").click()
+        expect(seen.state("beta")).to_have_text("ready")
+        seen.go("Runbook")
+        expect(page).to_have_title("tritonfleet: runbook")
 
 
 def test_the_playground_stops(browser: Browser, fleet: RunningFleet) -> None:

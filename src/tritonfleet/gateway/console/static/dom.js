@@ -25,6 +25,13 @@ export function setAttribute(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
+/** Change what a scrolling element holds; if its end was in sight before, it is afterwards. */
+export function keepAtEnd(place, change) {
+  const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
+  change();
+  if (atEnd) place.scrollTop = place.scrollHeight;
+}
+
 /**
  * Make the children of `parent` those of `items`, in order; children of items that stay are kept, focus and all.
  * `make(item)` returns a new child, `update(child, item)` fills it.

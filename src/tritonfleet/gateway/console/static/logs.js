@@ -1,7 +1,7 @@
 // The end of a log, followed while somebody looks at it.
 
 import { ApiError, request } from "./api.js";
-import { byId, h, keyed, setText } from "./dom.js";
+import { byId, h, keepAtEnd, keyed, setText } from "./dom.js";
 
 const FOLLOW_MS = 2000;
 const LINES = 500;
@@ -55,9 +55,7 @@ export function logsView() {
     const kept = wanted ? lines.filter((line) => line.toLowerCase().includes(wanted)) : lines;
     setText(byId("log-note"), kept.length ? "" : lines.length ? "No line has this text." : "Nothing was logged yet.");
     const place = byId("log");
-    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
-    setText(place, kept.join("\n"));
-    if (atEnd) place.scrollTop = place.scrollHeight;
+    keepAtEnd(place, () => setText(place, kept.join("\n")));
   }
 
   return view;

@@ -24,6 +24,9 @@ let serving = "";
 let memoryShown = false;
 let timer = 0;
 let asking = false;
+let shownPart = PARTS[0];
+/** When the state that is shown was told. */
+let seenAt = null;
 
 takeTokenFromAddress();
 addEventListener("hashchange", showPart);
@@ -51,7 +54,8 @@ async function poll() {
     trouble("");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    trouble(error.status === 0 ? `${error.message} Trying again.` : error.message);
+    const asOf = seenAt ? ` The state below is that of ${seenAt.toLocaleTimeString()}.` : "";
+    trouble(error.status === 0 ? `${error.message} Trying again.${asOf}` : error.message);
     if (error.status === 401) return askForKey(error.message);
   } finally {
     asking = false;
@@ -60,6 +64,7 @@ async function poll() {
 }
 
 function show(live) {
+  seenAt = new Date();
   you = live.you;
   history.add(live.history);
   const { status } = live;
@@ -67,7 +72,7 @@ function show(live) {
   setText(byId("fleet-name"), status.fleet);
   document.title = `${status.fleet}: ${status.state}`;
   showState(byId("fleet-state"), status.state);
-  setText(byId("key-button"), you.admin ? "Admin" : hasKey() && you.keys_required ? "Key set" : "API key");
+  setText(byId("key-button"), keyText());
   showModels(status, history);
   showCharts(history);
   logs.show(status.models.map((model) => model.model));
@@ -84,6 +89,13 @@ function show(live) {
     memoryShown = true;
     quietly(showMemory().then((done) => (memoryShown = done)));
   }
+}
+
+/** Say what the key that is set is good for; where none is needed, only the token of this run is good for anything. */
+function keyText() {
+  if (you.admin) return "Admin";
+  if (!hasKey()) return "API key";
+  return you.keys_required ? "Key set" : "Key unknown";
 }
 
 /** Say in the status line what changed, for screen readers. */
@@ -108,22 +120,25 @@ function refusal(message) {
   place.hidden = message === "";
 }
 
-/** Show the part of the page that the address names. */
+/** Show the part of the page that the address names; the skip link's target is in whatever is shown. */
 function showPart() {
-  const wanted = PARTS.find((part) => location.hash === `#${part}`) ?? PARTS[0];
+  const skipped = location.hash === "#main";
+  const wanted = skipped ? shownPart : (PARTS.find((part) => location.hash === `#${part}`) ?? PARTS[0]);
+  shownPart = wanted;
   for (const part of PARTS) {
     byId(part).hidden = part !== wanted;
     setAttribute(document.querySelector(`nav a[href="#${part}"]`), "aria-current", part === wanted && "page");
   }
   logs.active = wanted === "logs";
   logs.refresh();
-  if (wanted === "playground") byId("prompt").focus();
+  if (wanted === "playground" && !skipped) byId("prompt").focus();
 }
 
 /** Load, unload, put to sleep or wake a model. */
 async function act(action, model) {
   if (!you.admin) {
-    return askForKey(`To ${action} ${model} takes an admin key.`);
+    const other = hasKey() ? " The key that is set is not one: it may be another fleet's, or of an earlier run." : "";
+    return askForKey(`To ${action} ${model} takes an admin key.${other}`);
   }
   if (!(await sure(action, model))) return;
   refusal("");

@@ -1,7 +1,7 @@
 // Chat with any model of the fleet, or with two at once, and see how fast each answers.
 
 import { ApiError, json } from "./api.js";
-import { byId, h, keyed, setText } from "./dom.js";
+import { byId, h, keepAtEnd, keyed, setText } from "./dom.js";
 import * as format from "./format.js";
 import { chat } from "./stream.js";
 
@@ -108,10 +108,9 @@ class Lane {
     const abort = new AbortController();
     this.#abort = abort;
     const messages = [...this.#messages, { role: "user", content: text }];
-    this.#list.append(h("li", { class: "user" }, h("p", {}, text)));
     const answer = new AnswerView(model);
-    this.#list.append(answer.element);
-    answer.element.scrollIntoView({ block: "nearest" });
+    this.#list.append(h("li", { class: "user" }, h("p", {}, text)), answer.element);
+    this.#list.scrollTop = this.#list.scrollHeight;
     try {
       const onText = (piece) => answer.add(piece);
       const result = await chat({ model, messages, ...settings }, { signal: abort.signal, onText });
@@ -141,7 +140,7 @@ class AnswerView {
   #drawing = false;
 
   constructor(model) {
-    this.#body = h("p", { "aria-busy": "true" }, this.#shown);
+    this.#body = h("p", { "aria-live": "polite", "aria-busy": "true" }, this.#shown);
     this.element = h("li", { class: "answer" }, h("b", {}, model), this.#body, this.#note);
     setText(this.#note, "waiting for the first token");
   }
@@ -171,6 +170,9 @@ class AnswerView {
 
   #draw() {
     this.#drawing = false;
-    this.#shown.appendData(this.text.slice(this.#shown.length));
+    const more = () => this.#shown.appendData(this.text.slice(this.#shown.length));
+    // Not in the page any more: the conversation was cleared.
+    if (this.element.parentElement) keepAtEnd(this.element.parentElement, more);
+    else more();
   }
 }
