@@ -5,9 +5,12 @@
 Replicas are real `tritonfleet up` fleets on this machine, behind Debian's nginx (gRPC and server-sent events). Debian's
 Prometheus scrapes them. A small controller runs the algorithm of Kubernetes' HPA on the very queries and numbers of the
 cluster's manifests, which come from the same fleet.yaml. The load is a quiet time, a step, and a quiet time again, with
-requests at random times (open loop) whose rate follows the measured time of one request, so that one replica is too
-few and the most are enough. Needs the packages prometheus and nginx, and for `--engine vllm` about 12 minutes.
+requests at random times (open loop) whose rate follows the measured capacity of one replica, so that one is too few and
+the most are enough. Needs the packages prometheus and nginx, and for `--engine vllm` about 12 minutes.
 Ends with status 1 if something is not as promised.
+
+vLLM's steps are paced (`autoscaling/device/paced_device.py`): its slots are the limit and not the cores that all
+replicas share here, as with a GPU for each replica.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Any
 
 import aiohttp
 import yaml
-from autoscaling.controller import Deployment, Look, autoscale, serve_state_metrics
+from autoscaling.controller import Deployment, Look, ask, autoscale, serve_state_metrics
 from autoscaling.front import Nginx, Prometheus
 from autoscaling.load import Load, Phase, Sample, Witnesses
 from autoscaling.pods import Template
@@ -39,6 +42,13 @@ MODEL, NAMESPACE, DEPLOYMENT = "llama2", "proof", "proof-llama2"
 SEED = 7
 #: A request that runs while its replica is told to go is so many times as long as the others.
 WITNESS_FACTOR = 3
+#: What vLLM is told of its device.
+DEVICE = Path(__file__).parent / "autoscaling" / "device"
+PACED = "paced_device:PacedDevice"
+#: Time of a step, several times what a step of the demo model computes.
+STEP_MS = 60.0
+#: Requests in each slot from which the capacity is taken, and as many before them to warm up.
+CAPACITY_ROUNDS = 3
 #: The step ends then, even if the replicas have not come.
 STEP_LIMIT_SECONDS = 600.0
 
@@ -81,12 +91,12 @@ def make_plan(engine: str, *, quick: bool) -> Plan:
         model |= {"engine": "fake", "engine_args": {"max_running": 4, "ttft_ms": 20, "tpot_ms": 20}}
         model["scaling"] = scaling | {"concurrency": 4, "max_replicas": 3}
         return Plan(model, 4, 1.8, 0.1, *times, 24, scrape, sync)
-    # One request at a time on one thread: the queue is what limits a replica, and two cores carry two replicas. Every
-    # fleet would bind its thread to the same core.
-    env = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    model |= {"engine_args": {"max_num_seqs": 1}, "env": env}
-    model["scaling"] = scaling | {"concurrency": 1, "max_replicas": 2, "ttft_goal_seconds": 3.0}
-    return Plan(model, 1, 1.2, 0.1, *times, 128, scrape, sync)
+    env = {"PYTHONPATH": str(DEVICE), "PACED_STEP_MS": f"{STEP_MS:g}"}
+    # One thread a replica, wherever there is room: vLLM would bind that of every fleet to the same core.
+    env |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    model |= {"engine_args": {"max_num_seqs": 8, "logits_processors": PACED}, "env": env}
+    model["scaling"] = scaling | {"concurrency": 8, "max_replicas": 2}
+    return Plan(model, 8, 1.4, 0.1, *times, 32, scrape, sync)
 
 
 @dataclass
@@ -105,14 +115,14 @@ class Proof:
     """Length of the run."""
 
     async def run(self) -> tuple[list[Sample], float]:
-        """Run the load with the autoscaler beside it; return samples and one request's seconds."""
+        """Run the load with the autoscaler beside it; return samples and one replica's requests a second."""
         witnesses = Witnesses(self.load, WITNESS_FACTOR * self.plan.max_tokens)
         self.deployment.before_end = witnesses.join
         await self.deployment.scale(1)
         await self.deployment.wait_ready()
-        seconds = await self._request_seconds()
-        capacity = self.plan.slots / seconds
-        _tell(f"one request takes {seconds:.2f} s; the step is {self.plan.step * capacity:.2f} requests/s")
+        capacity = await self._capacity()
+        _tell(f"one replica answers {capacity:.2f} requests/s; the step is {self.plan.step * capacity:.2f}")
+        await self._calm()
         begun = self.deployment.now()
         phases = (
             Phase(self.plan.quiet * capacity, lambda: self.deployment.now() - begun >= self.plan.before_seconds),
@@ -125,7 +135,7 @@ class Proof:
         self.deployment.before_end = None
         self.witnesses = await witnesses.finish()
         self.seconds = self.deployment.now() - begun
-        return sending.result(), seconds
+        return sending.result(), capacity
 
     def _step_over(self) -> bool:
         """End the step once all replicas have served for long enough, or they do not come."""
@@ -148,11 +158,28 @@ class Proof:
         every = self.plan.sync_seconds
         await autoscale(self.deployment, self.rule, every=every, until=sending.done, saw=saw)
 
-    async def _request_seconds(self) -> float:
-        samples = [await self.load.send(number) for number in range(6)]
+    async def _capacity(self) -> float:
+        """Return how many requests a second one replica answers while all of its slots are busy."""
+        await self._keep_busy()
+        began = self.deployment.now()
+        samples = await self._keep_busy()
+        return len(samples) / (self.deployment.now() - began)
+
+    async def _calm(self) -> None:
+        """Return once Prometheus has seen that nothing is in flight, or the rule would answer the measurement."""
+        async with asyncio.timeout(60):
+            while any([await ask(self.deployment, trigger.query) != 0 for trigger in self.rule.triggers]):  # noqa: ASYNC110
+                await asyncio.sleep(self.plan.scrape_seconds)  # Prometheus tells nobody of a new scrape
+
+    async def _keep_busy(self) -> list[Sample]:
+        async def one_after_the_other(slot: int) -> list[Sample]:
+            return [await self.load.send(slot) for _ in range(CAPACITY_ROUNDS)]
+
+        found = await asyncio.gather(*map(one_after_the_other, range(self.plan.slots)))
+        samples = [sample for slot in found for sample in slot]
         if errors := [sample.error for sample in samples if sample.error]:
             raise RuntimeError(f"a request through nginx failed before there was any load: {errors[0]}")
-        return sum(sample.latency_seconds for sample in samples[2:]) / len(samples[2:])
+        return samples
 
 
 @asynccontextmanager
@@ -188,7 +215,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
     scaling = spec.models[0].scaling
     assert scaling is not None
     async with cluster(plan, spec, folder, options.port) as proof:
-        samples, seconds = await proof.run()
+        samples, capacity = await proof.run()
     start, stop = proof.step
     looks, deployment, goal = proof.looks, proof.deployment, scaling.ttft_goal_seconds
     verdict = judge(
@@ -204,7 +231,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
             "engine": options.engine,
             "verdict": asdict(verdict),
             "failures": verdict.failures,
-            "request_seconds": seconds,
+            "capacity": capacity,
             "step": (start, stop),
             "plan": asdict(plan),
             "rule": asdict(proof.rule),
@@ -216,7 +243,7 @@ async def prove(options: argparse.Namespace, folder: Path) -> Verdict:
     if options.png:
         from autoscaling.picture import draw
 
-        engine = "vLLM on the CPU" if options.engine == "vllm" else "fake engine"
+        engine = f"vLLM, steps of {STEP_MS:g} ms" if options.engine == "vllm" else "fake engine"
         title = f"One to {scaling.max_replicas} replicas and back ({engine})"
         draw(looks, samples, step=(start, stop), ttft_goal=goal, title=title, path=options.png)
     return verdict

@@ -139,7 +139,7 @@ async def autoscale(
     history = History()
     while not until():
         began = deployment.now()
-        values = {trigger.name: await _query(deployment, trigger.query) for trigger in rule.triggers}
+        values = {trigger.name: await ask(deployment, trigger.query) for trigger in rule.triggers}
         decision = decide(rule, history, began, deployment.replicas, values)
         history = decision.history
         if decision.replicas != deployment.replicas:
@@ -150,7 +150,7 @@ async def autoscale(
         await asyncio.sleep(max(0.0, every - (deployment.now() - began)))
 
 
-async def _query(deployment: Deployment, query: str) -> float | None:
+async def ask(deployment: Deployment, query: str) -> float | None:
     """Return the query's one value; None where it has none, which is not zero."""
     url = f"http://127.0.0.1:{deployment.prometheus.port}/api/v1/query"
     async with deployment.session.get(url, params={"query": query}) as response:
