@@ -63,7 +63,7 @@ the other work (`scripts/gpu/nvml_page.py`, which also compares them with nvidia
 choose by `job`, or each GPU counts twice.
 """
 #: Measured by scripts/bench_metrics.py, medians.
-_MERGING, _SCRAPE = "1.5 to 1.9", "4.0 to 6.3"
+_MERGING, _SCRAPE = "1.5 to 3.0", "4.0 to 6.8"
 
 _NOTES: dict[Source, str] = {
     "engine": (
