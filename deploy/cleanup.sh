@@ -93,7 +93,8 @@ find_cluster() {
 # controller still lives to take it down.
 remove_traffic() {
   local namespace service services
-  kubectl delete scaledobjects.keda.sh --all --all-namespaces --ignore-not-found 2>/dev/null || true
+  kubectl delete scaledobjects.keda.sh --all --all-namespaces --ignore-not-found --timeout=2m 2>/dev/null ||
+    warn "no ScaledObject was deleted: there is no KEDA, or it no longer answers"
   kubectl delete horizontalpodautoscalers --all --all-namespaces --ignore-not-found
   kubectl delete gateways.gateway.networking.k8s.io --all --all-namespaces --ignore-not-found --timeout=10m 2>/dev/null ||
     warn "no Gateway was deleted"
@@ -102,7 +103,7 @@ remove_traffic() {
   while read -r namespace service; do
     [ -n "$namespace" ] || continue
     say "  Service $namespace/$service"
-    kubectl --namespace "$namespace" delete service "$service" --timeout=10m
+    kubectl --namespace "$namespace" delete service "$service" --ignore-not-found --timeout=10m
   done <<<"$services"
 }
 

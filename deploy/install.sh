@@ -89,8 +89,10 @@ render_fleet() {
   if [ -n "$rendered" ]; then
     [ -d "$rendered" ] || fail "$rendered, given by --rendered, is no folder"
     # Kept with the deployment: cleanup.sh needs it when the original is gone.
-    rm -rf "$work/rendered"
-    cp -R "$rendered" "$work/rendered"
+    if ! [ "$rendered" -ef "$work/rendered" ]; then
+      rm -rf "$work/rendered"
+      cp -R "$rendered" "$work/rendered"
+    fi
     rendered=$work/rendered
   else
     [ -f "$fleet" ] || fail "$fleet does not exist" "Give your fleet with --fleet FILE."

@@ -276,3 +276,12 @@ def test_any_step_may_fail(installed: Bench, tool: str, match: str) -> None:
     assert done.code not in (0, 3)
     assert "error:" in done.err
     assert "Nothing is left" not in done.out
+
+
+def test_without_keda(installed: Bench) -> None:
+    """Where KEDA is dead or was never there, its objects hold nothing up, and that is said."""
+    installed.when("kubectl", "delete scaledobjects.*--timeout=2m", code=1, stderr="timed out waiting")
+    done = installed.run("cleanup.sh", "--yes")
+    assert done.code == 0, done.err
+    assert "no ScaledObject was deleted" in done.err + done.out
+    assert done.terraform("destroy") == ["fleet", "platform", "infrastructure"]

@@ -612,3 +612,13 @@ def test_cleanup_gets_the_code_that_built(bench: Bench) -> None:
     fleet = json.loads((bench.work / "fleet.tfvars.json").read_text())
     assert Path(fleet["values_file"]).is_relative_to(bench.work)
     assert Path(fleet["chart"]).is_relative_to(bench.work)
+
+
+def test_the_kept_fleet_can_be_given_again(bench: Bench) -> None:
+    """The folder that install.sh keeps, given by --rendered, is used and not deleted."""
+    assert bench.run("install.sh", "--yes").code == 0
+    kept = bench.work / "rendered"
+    before = {path.name for path in kept.iterdir()}
+    done = bench.run("install.sh", "--yes", "--rendered", str(kept))
+    assert done.code == 0, done.err
+    assert {path.name for path in kept.iterdir()} == before
