@@ -5,6 +5,7 @@ python scripts/runbook_page.py [--check]
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from html import escape
@@ -17,6 +18,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "docs" / "runbook.md"
 PAGE = ROOT / "src/tritonfleet/gateway/console/static/runbook.html"
+CONSOLE = PAGE.with_name("index.html")
 _HEAD = """\
 <!doctype html>
 <html lang="en">
@@ -35,14 +37,7 @@ _HEAD = """\
       <h1><img src="assets/icon.svg" alt="" width="24" height="24"> Runbook</h1>
       <nav aria-label="Parts of the console"><a href="../">Console</a></nav>
       <div class="tools">
-        <label>Theme
-          <select id="theme">
-            <option value="auto">auto</option>
-            <option value="light">light</option>
-            <option value="dark">dark</option>
-          </select>
-        </label>
-      </div>
+{theme}      </div>
     </header>
     <main id="main" class="book" tabindex="-1">
 """
@@ -53,8 +48,14 @@ _TAIL = """\
 """
 
 
-def page(text: str) -> str:
-    """Return the page of the runbook *text*: every alert's heading has its name in small letters as its id."""
+def page(text: str, console: str) -> str:
+    """Return the page of the runbook *text*: every alert's heading has its name in small letters as its id.
+
+    The choice of the theme is that of the page *console*.
+    """
+    theme = re.search(r"^ *<label>Theme\n.*?</label>\n", console, re.DOTALL | re.MULTILINE)
+    if theme is None:
+        raise ValueError(f"{CONSOLE} has no choice of the theme")
     markdown = MarkdownIt("commonmark", {"html": False})
     tokens = markdown.parse(text.partition("\n")[2])  # the first line is the title, which the page has itself
     names = []
@@ -66,7 +67,8 @@ def page(text: str) -> str:
             token.children = _without_other_pages(token.children or [])
         elif token.type == "fence":
             token.info = ""
-    return f"{_HEAD}{_contents(names)}{markdown.renderer.render(tokens, markdown.options, {})}{_TAIL}"
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    return f"{_HEAD.format(theme=theme[0])}{_contents(names)}{body}{_TAIL}"
 
 
 def _contents(names: Sequence[str]) -> str:
@@ -89,7 +91,7 @@ def _without_other_pages(tokens: Sequence[Token]) -> list[Token]:
 
 def main(words: Sequence[str]) -> int:
     """Write the page, or check it."""
-    new = page(SOURCE.read_text(encoding="utf-8"))
+    new = page(SOURCE.read_text(encoding="utf-8"), CONSOLE.read_text(encoding="utf-8"))
     if "--check" in words:
         if PAGE.exists() and PAGE.read_text(encoding="utf-8") == new:
             return 0

@@ -60,8 +60,8 @@ def main() -> int:
 
 async def run(options: argparse.Namespace) -> int:
     """Run all checks within the time, and write what there is after each."""
-    result: dict[str, Any] = {"engine": "fake" if options.fake else f"vllm {vllm_version()}", "checks": []}
-    result |= {"eager": options.eager}
+    engine = "fake" if options.fake else f"vllm {vllm_version()}"
+    result: dict[str, Any] = {"engine": engine, "eager": options.eager, "checks": []}
     checks = [check for check in CHECKS if not (options.no_kills and "dies" in check.__name__)]
     deadline = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory(prefix="tf-") as folder:

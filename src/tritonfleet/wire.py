@@ -39,6 +39,8 @@ FleetState = Literal["starting", "ready", "degraded", "draining", "stopping"]
 CONTROL_VARIABLE = "TRITONFLEET_CONTROL"
 #: Environment variable with where the bridge sends its spans, as JSON: ``url``, ``service``, ``fleet``; unset: nowhere.
 TRACING_VARIABLE = "TRITONFLEET_TRACING"
+#: In a ``reason``, what follows is of a process's log: for whoever runs the fleet, not for its clients.
+LAST_WORDS = "; its last words"
 
 
 @dataclass(frozen=True)

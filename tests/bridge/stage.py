@@ -27,7 +27,6 @@ from tritonfleet.bridge import install_backend
 from tritonfleet.engines.base import Runtime
 from tritonfleet.wire import CONTROL_VARIABLE, Endpoint, ModelStatus, Route, dump
 
-#: Ports of the bridge's tests; each server takes three that are free.
 START_SECONDS = 60.0
 
 

@@ -7,6 +7,7 @@ workers before they start), and whichever worker is asked adds them up.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Literal
 
@@ -54,9 +55,8 @@ class Metrics:
 
     def __init__(self, fleet: str = "") -> None:
         self._registry = CollectorRegistry()
-        self._fleet = fleet
-        self._pools: Mapping[str, str] = {}
-        self._reader = Reader(Changes({"fleet": fleet}))
+        self._changes = Changes({"fleet": fleet})
+        self._reader = Reader(self._changes)
         self._reading = Lock()
         self.counters: dict[Name, Counter] = {}
         self.gauges: dict[Name, Gauge] = {}
@@ -84,10 +84,10 @@ class Metrics:
 
     def know_pools(self, pools: Mapping[str, str]) -> None:
         """Show every model's series with its pool from now on."""
-        if pools != self._pools:
-            self._pools = pools
+        changes = replace(self._changes, pools=pools)
+        if changes != self._changes:
             with self._reading:
-                self._reader = Reader(Changes({"fleet": self._fleet}, pools=pools))
+                self._changes, self._reader = changes, Reader(changes)
 
     def count(self, name: Name, *labels: str, amount: float = 1) -> None:
         """Add to a counter."""

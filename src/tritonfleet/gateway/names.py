@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tritonfleet.gateway.problem import Problem
-from tritonfleet.wire import Route
+from tritonfleet.wire import LAST_WORDS, Route
 
 #: Seconds after which a client may try again a model that is starting.
 STARTING_SECONDS = 5.0
@@ -106,8 +106,7 @@ def may_use(target: Target, name: str, allowed: Collection[str] | None) -> bool:
 
 
 def _not_ready(route: Route) -> Problem:
-    # What follows is of the engine's log: for whoever runs the fleet, not for its clients.
-    reason = f": {route.reason.splitlines()[0].partition('; its last words')[0]}" if route.reason else ""
+    reason = f": {route.reason.splitlines()[0].partition(LAST_WORDS)[0]}" if route.reason else ""
     final = route.state in _FINAL_STATES
     what_next = {
         "failed": "see `tritonfleet logs`",

@@ -63,9 +63,13 @@ def _engine(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metri
     return Metric(f"vllm:{name}", kind, (*VLLM_LABELS, *labels), unit, text, "engine")
 
 
+def _pooled(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """What is of a model is of its pool too."""
+    return (*labels, "pool") if "model" in labels else labels
+
+
 def _gateway(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    shown = ("fleet", *labels, "pool") if "model" in labels else ("fleet", *labels)
-    return Metric(f"tritonfleet_gateway_{name}", kind, shown, unit, text, "gateway")
+    return Metric(f"tritonfleet_gateway_{name}", kind, ("fleet", *_pooled(labels)), unit, text, "gateway")
 
 
 def _bridge(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
@@ -79,8 +83,7 @@ def _supervisor(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> M
 
 
 def _share(name: str, kind: Kind, unit: Unit, text: str, *labels: str) -> Metric:
-    shown = ("fleet", "group", *labels, "pool") if "model" in labels else ("fleet", "group", *labels)
-    return Metric(f"tritonfleet_share_{name}", kind, shown, unit, text, "share")
+    return Metric(f"tritonfleet_share_{name}", kind, ("fleet", "group", *_pooled(labels)), unit, text, "share")
 
 
 def _gpu(name: str, unit: Unit, text: str, kind: Kind = "gauge") -> Metric:

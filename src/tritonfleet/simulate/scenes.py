@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from tritonfleet.errors import CapacityError, UsageError
@@ -58,22 +58,21 @@ def squeezed_scene(fleet: Fleet) -> Scene | str:
 
 def check_models(trace: Sequence[Request], spec: FleetSpec) -> None:
     """Raise UsageError, with the near match, if *trace* asks for a model that *spec* does not have."""
-    names = [model.name for model in spec.models]
-    for name in models_of(trace):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"the trace asks for {name!r}, and the fleet has {', '.join(names)}{hint}")
+    _check_names(models_of(trace), spec, "the trace asks for")
 
 
 def check_times(times: Mapping[str, Times], spec: FleetSpec) -> None:
     """Raise UsageError, with the near match, if *times* are of a model that *spec* does not have."""
+    _check_names((name for name in times if name != "*"), spec, "--times is of", "; * stands for all")
+
+
+def _check_names(asked: Iterable[str], spec: FleetSpec, what: str, more: str = "") -> None:
     names = [model.name for model in spec.models]
-    for name in times:
-        if name not in (*names, "*"):
+    for name in asked:
+        if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"--times is of {name!r}, and the fleet has {', '.join(names)}{hint}; * stands for all")
+            raise UsageError(f"{what} {name!r}, and the fleet has {', '.join(names)}{hint}{more}")
 
 
 def parse_policy(text: str, base: Policy) -> Policy:

@@ -19,7 +19,7 @@ from tritonfleet.spec.models import Lifecycle
 from tritonfleet.supervisor.policy import GiveUp, after_failure
 from tritonfleet.supervisor.probe import EngineHttp, Health
 from tritonfleet.supervisor.process import Program, Spawner, describe_status
-from tritonfleet.wire import Endpoint, ModelState
+from tritonfleet.wire import LAST_WORDS, Endpoint, ModelState
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ START_PROBE_SECONDS = 0.2
 PROBE_TIMEOUT_SECONDS = 1.0
 #: An engine that answers with an error (its core died) is given this many probes to end by itself.
 SICK_PROBES = 2
-_LAST_WORDS = "; its last words"
 
 
 class Turnstile(Protocol):
@@ -213,7 +212,7 @@ class Engine:
             reason = await self._run_program(command.result()) if await self._unless_unwanted(command) else None
             return reason
         finally:
-            self._turnstile.left((reason or "it was stopped").partition(_LAST_WORDS)[0])
+            self._turnstile.left((reason or "it was stopped").partition(LAST_WORDS)[0])
 
     async def _run_program(self, command: Command) -> str | None:
         if self.endpoint.uds:
@@ -288,7 +287,7 @@ class Engine:
     @staticmethod
     def _with_log(program: Program, reason: str) -> str:
         lines = program.last_lines()
-        return f"{reason}{_LAST_WORDS} ({program.log_path}):\n{lines}" if lines else f"{reason}; see {program.log_path}"
+        return f"{reason}{LAST_WORDS} ({program.log_path}):\n{lines}" if lines else f"{reason}; see {program.log_path}"
 
     async def _probe(self, program: Program, command: Command, started: float) -> str:
         """Wait for ready, then watch; return what is wrong with the engine."""

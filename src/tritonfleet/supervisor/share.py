@@ -66,7 +66,6 @@ class ShareGroup:
         self._switching: dict[str, asyncio.Task[None]] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Future[None]] = set()
-        self._models = tuple(member.name for member in members)
         self._times = SwitchTimes()
         self._phases: tuple[Phase, ...] = ()
 
@@ -226,7 +225,7 @@ class ShareGroup:
             self._times.add(seconds)
         self._arbiter.switch_seconds.clear()
         self._set_tick()
-        phases = tuple(map(self._arbiter.phase, self._models))
+        phases = tuple(map(self._arbiter.phase, self._book.counts))
         if phases != self._phases:  # leases come and go too often to tell everybody
             self._phases = phases
             for waiting in self._waiting:

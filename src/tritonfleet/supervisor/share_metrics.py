@@ -12,7 +12,7 @@ from tritonfleet.wire import ShareStatus
 def share_text(fleet: str, groups: Sequence[ShareStatus], pools: Mapping[str, str]) -> str:
     """Return the state of all *groups*, *pools* being the models'; nothing for a fleet without any."""
     members = [
-        ((fleet, group.group, member.model, pools.get(member.model, group.group)), member)
+        ((fleet, group.group, member.model, pools[member.model]), member)
         for group in groups
         for member in group.members
     ]

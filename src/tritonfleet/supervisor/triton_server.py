@@ -17,7 +17,7 @@ from tritonfleet.supervisor.policy import GiveUp, after_failure
 from tritonfleet.supervisor.process import Program, Spawner, describe_status
 from tritonfleet.supervisor.triton import StubWatch, TritonHttp, command
 from tritonfleet.tracing.settings import bridge_environment, triton_settings
-from tritonfleet.wire import CONTROL_VARIABLE, ModelState
+from tritonfleet.wire import CONTROL_VARIABLE, LAST_WORDS, ModelState
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class TritonServer:
                 return None
             why = f"tritonserver {describe_status(ended.result())}" if ended.done() else watching.result()
             lines = program.last_lines()
-            return f"{why}; its last words ({program.log_path}):\n{lines}" if lines else why
+            return f"{why}{LAST_WORDS} ({program.log_path}):\n{lines}" if lines else why
         finally:
             stubs.clear()
             for task in (ended, watching, stopping):
