@@ -544,6 +544,7 @@ def test_pictures_of_a_fleet_at_work(browser: Browser, demo_fleet: RunningFleet)
 
 def test_with_keys_the_console_asks_for_one_and_shows_what_it_may(browser: Browser, fleet: RunningFleet) -> None:
     """The last test of this fleet: from the first key on, its door asks for one."""
+    load_unless_ready(fleet, "spare")
     team = key(fleet, "team", "--model", "alpha")
     boss = key(fleet, "boss", "--admin")
     wait_for(lambda: "error" in ask(fleet, "/v1/models"))
@@ -573,6 +574,15 @@ def test_with_keys_the_console_asks_for_one_and_shows_what_it_may(browser: Brows
         page.keyboard.press("Enter")
         expect(page.locator(".measured").first).to_contain_text("TTFT")
     assert boss not in fleet.layout.logs.joinpath("gateway.log").read_text()
+
+
+def load_unless_ready(fleet: RunningFleet, model: str) -> None:
+    """Have *model* served, whichever tests ran before; Triton answers when it is."""
+    models = ask(fleet, "/console/api/live")["status"]["models"]
+    if not any(entry["model"] == model and entry["state"] == "ready" for entry in models):
+        url = f"http://127.0.0.1:{fleet.http}/v2/repository/models/{model}/load"
+        with urllib.request.urlopen(urllib.request.Request(url, data=b"{}", method="POST"), timeout=60):
+            pass
 
 
 def key(fleet: RunningFleet, name: str, *options: str) -> str:
